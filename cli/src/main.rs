@@ -1,0 +1,2 @@
+//! The `hyperdrive` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Hyperdrives as a mounted filesystem.

@@ -1,0 +1,1 @@
+//! The Hyperdrive service: root drive, mounts, seeding, import, export, stats.

@@ -1,0 +1,1 @@
+//! RemoteCorestore, RemoteHypercore and RemoteNetworker over HRPC.

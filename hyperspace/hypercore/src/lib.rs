@@ -1,0 +1,1 @@
+//! Signed append-only logs: Merkle tree, manifests, storage, corestore.

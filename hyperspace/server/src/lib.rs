@@ -1,0 +1,1 @@
+//! The Hyperspace server: hypercores in one place, served over HRPC.

@@ -1,0 +1,2 @@
+//! The `hyperspace` binary.
+fn main() {}
