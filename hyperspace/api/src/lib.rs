@@ -186,6 +186,12 @@ pub trait Core: Clone + Send + Sync + 'static {
     /// Block `index`.
     fn get(&self, index: u64, options: GetOptions) -> impl Future<Output = Result<Bytes, CoreError>> + Send;
 
+    /// Block `index` if it can be had at once: from memory, or from a disk read of
+    /// microseconds. `None` says nothing about whether it is held.
+    fn get_now(&self, _index: u64) -> Option<Bytes> {
+        None
+    }
+
     /// Is block `index` held locally?
     fn has(&self, index: u64) -> impl Future<Output = Result<bool, CoreError>> + Send;
 
