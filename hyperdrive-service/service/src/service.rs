@@ -1,0 +1,200 @@
+//! The service itself: the root drive, mounted and kept mounted.
+
+use crate::client::{RemoteDrive, connect};
+use crate::config::{self, Config};
+use crate::{ServiceError, paths};
+use hyperdrive::{CommitPolicy, DriveOptions, Drives};
+use hyperdrive_fuse::{Filesystem, FilesystemOptions, MountOptions, Mounted};
+use hyperspace_api::Key;
+use hyperspace_client::{Endpoint, HyperspaceClient, NetworkConfig, RemoteCorestore, RemoteNetworker};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How to run the service.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// The server.
+    pub endpoint: Endpoint,
+    /// Where `fuse.json` is.
+    pub config_dir: PathBuf,
+    /// Where to mount; `None`: where it was mounted before, else `~/Hyperdrive`.
+    pub mnt: Option<PathBuf>,
+    /// The root drive; `None`: the one of before, else a new one.
+    pub key: Option<Key>,
+    /// Mount at all?
+    pub fuse: bool,
+    /// Let other users of the computer in.
+    pub allow_other: bool,
+    /// Refuse all writing.
+    pub read_only: bool,
+    /// Replace a dead mount.
+    pub force: bool,
+    /// How long to wait for data that only peers have.
+    pub timeout: Duration,
+    /// A path on the disk that holds the cores, whose free space the mount reports.
+    pub storage: Option<PathBuf>,
+}
+
+impl ServiceOptions {
+    /// The default server, the default configuration.
+    pub fn new() -> Result<Self, ServiceError> {
+        Ok(Self {
+            endpoint: Endpoint::default(),
+            config_dir: config::default_dir()?,
+            mnt: None,
+            key: None,
+            fuse: true,
+            allow_other: false,
+            read_only: false,
+            force: false,
+            timeout: Duration::from_secs(15),
+            storage: None,
+        })
+    }
+}
+
+/// A running service. Dropped without [`stop`](Self::stop), it leaves the mount to the
+/// kernel's mercy: what was not committed is lost.
+pub struct Service {
+    _rpc: HyperspaceClient,
+    drives: Drives<RemoteCorestore>,
+    root: RemoteDrive,
+    mnt: PathBuf,
+    mounted: Option<Mounted>,
+    _networking: AbortOnDropHandle<()>,
+}
+
+impl Service {
+    /// Opens (or makes) the root drive, mounts it, and remembers both.
+    pub async fn start(options: ServiceOptions) -> Result<Self, ServiceError> {
+        let saved = Config::load(&options.config_dir)?;
+        let mnt = match options.mnt.clone().or(saved.mnt.clone()) {
+            Some(mnt) => paths::absolute(&mnt)?,
+            None => config::default_mnt()?,
+        };
+        let key = match options.key {
+            Some(key) => Some(key),
+            None => saved.root_drive_key()?,
+        };
+        let rpc = connect(options.endpoint.clone()).await?;
+        let drives = Drives::new(
+            rpc.corestore(None),
+            DriveOptions {
+                timeout: options.timeout,
+                commit: CommitPolicy::Grouped { delay: Duration::from_millis(100), bytes: 8 << 20 },
+            },
+        );
+        let root = match key {
+            Some(key) => drives.open(key, None).await?,
+            None => {
+                let root = drives.create().await?;
+                root.flush().await?;
+                root
+            }
+        };
+        // Remembered before the mount: a root drive must not be forgotten because
+        // mounting failed.
+        Config::new(root.key(), &mnt).save(&options.config_dir)?;
+        let mounted = match options.fuse {
+            true => Some(mount(&drives, &root, &mnt, &options).await?),
+            false => None,
+        };
+        let networking = tokio::spawn(find_peers_of_mounts(rpc.network(), root.clone()));
+        Ok(Self {
+            _rpc: rpc,
+            drives,
+            root,
+            mnt,
+            mounted,
+            _networking: AbortOnDropHandle::new(networking),
+        })
+    }
+
+    /// The root drive.
+    pub fn root(&self) -> &RemoteDrive {
+        &self.root
+    }
+
+    /// Where it is mounted, or would be.
+    pub fn mnt(&self) -> &Path {
+        &self.mnt
+    }
+
+    /// Returns when somebody unmounted the drive; never if it is not mounted.
+    pub async fn unmounted(&mut self) {
+        match &mut self.mounted {
+            Some(mounted) => mounted.wait().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Unmounts, and returns when everything written is on the server's disk.
+    pub async fn stop(self) -> Result<(), ServiceError> {
+        if let Some(mounted) = self.mounted {
+            mounted
+                .unmount()
+                .await
+                .map_err(|e| ServiceError::Mount(format!("Could not unmount {}: {e}", self.mnt.display())))?;
+        }
+        self.drives.flush_all().await?;
+        Ok(())
+    }
+}
+
+async fn mount(
+    drives: &Drives<RemoteCorestore>,
+    root: &RemoteDrive,
+    mnt: &Path,
+    options: &ServiceOptions,
+) -> Result<Mounted, ServiceError> {
+    let filesystem = Filesystem::new(
+        drives.clone(),
+        root.clone(),
+        FilesystemOptions {
+            read_only: options.read_only,
+            statfs_path: options.storage.clone(),
+            ..FilesystemOptions::default()
+        },
+    );
+    let how = MountOptions {
+        allow_other: options.allow_other,
+        read_only: options.read_only,
+        force: options.force,
+        ..MountOptions::default()
+    };
+    hyperdrive_fuse::mount(filesystem, mnt, how)
+        .await
+        .map_err(|e| ServiceError::Mount(format!("Could not mount {}: {e}", mnt.display())))
+}
+
+/// Looks for peers of the root drive and of everything mounted in it that was made
+/// elsewhere, unless the user configured them otherwise. Lasts as long as the service.
+async fn find_peers_of_mounts(network: RemoteNetworker, root: RemoteDrive) {
+    let mut changes = root.changes();
+    loop {
+        let mut topics = Vec::new();
+        if !root.writable() {
+            topics.push(root.discovery_key());
+        }
+        match root.mounts(false).await {
+            Ok(mounts) => topics.extend(mounts.into_iter().map(|mount| mount.key.discovery_key())),
+            Err(e) => tracing::debug!("the mounts of the root drive are not known: {e}"),
+        }
+        for topic in topics {
+            let config = NetworkConfig {
+                announce: Some(false),
+                lookup: Some(true),
+                remember: Some(false),
+                overwrite: false,
+                ..NetworkConfig::new(topic)
+            };
+            if let Err(e) = network.configure(config).await {
+                tracing::debug!("peers of {topic} are not looked for: {e}");
+            }
+        }
+        if let Err(tokio::sync::broadcast::error::RecvError::Closed) = changes.recv().await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The numbers of a drive and of everything mounted in it.
+
+use crate::client::{RemoteDrive, Target};
+use crate::{HyperdriveClient, ServiceError};
+use hyperspace_api::{Core, CoreInfo, Peer};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What [`HyperdriveClient::stats`] tells; as JSON, in the shape of npm
+/// `@hyperspace/hyperdrive` 1.0.11, with more fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// A file's path in the drive → how much of it is held here. Empty unless asked for.
+    pub storage: BTreeMap<String, FileStorage>,
+    /// A mount's path in the drive (`/` is the drive itself) → its cores.
+    pub network: BTreeMap<String, DriveStats>,
+}
+
+/// How much of a file is held here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileStorage {
+    /// Blocks of its content.
+    pub blocks: u64,
+    /// Bytes of its content.
+    pub size: u64,
+    /// Blocks held.
+    pub downloaded_blocks: u64,
+}
+
+/// The two cores of a drive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DriveStats {
+    /// Names and attributes.
+    pub metadata: CoreStats,
+    /// Content; absent while the drive's first block is not here.
+    pub content: Option<CoreStats>,
+}
+
+/// One core.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoreStats {
+    /// Its key.
+    pub key: String,
+    /// What it is announced under.
+    pub discovery_key: String,
+    /// May we append?
+    pub writable: bool,
+    /// Blocks.
+    pub length: u64,
+    /// Bytes.
+    pub byte_length: u64,
+    /// Every block below this one is held.
+    pub contiguous_length: u64,
+    /// Bytes on the server's disk.
+    pub disk_bytes: u64,
+    /// Who has it open.
+    pub peers: Vec<PeerStats>,
+}
+
+/// A peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerStats {
+    /// The transport.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its address.
+    pub remote_address: String,
+    /// Its Noise public key, in hex.
+    pub remote_public_key: String,
+}
+
+impl From<Peer> for PeerStats {
+    fn from(peer: Peer) -> Self {
+        Self {
+            kind: peer.kind,
+            remote_address: peer.remote_address,
+            remote_public_key: peer.remote_public_key.to_string(),
+        }
+    }
+}
+
+async fn core_stats(core: &impl Core) -> Result<CoreStats, ServiceError> {
+    let CoreInfo { length, byte_length, contiguous_length, disk_bytes, .. } = core.info().await?;
+    Ok(CoreStats {
+        key: core.key().to_string(),
+        discovery_key: core.discovery_key().to_string(),
+        writable: core.writable(),
+        length,
+        byte_length,
+        contiguous_length,
+        disk_bytes,
+        peers: core.peers().into_iter().map(Into::into).collect(),
+    })
+}
+
+async fn drive_stats(drive: &RemoteDrive) -> Result<DriveStats, ServiceError> {
+    let content = match drive.content_core().await {
+        Ok(core) => Some(core_stats(&core).await?),
+        // A drive nobody has sent us yet: its content has no name.
+        Err(e) if e.errno() == libc::ETIMEDOUT => None,
+        Err(e) => return Err(e.into()),
+    };
+    Ok(DriveStats { metadata: core_stats(drive.metadata_core()).await?, content })
+}
+
+impl HyperdriveClient {
+    /// The cores of the drive that `target` lies in, and of every drive mounted in it;
+    /// with `storage`, also how much of each file beneath `target` is held here.
+    pub async fn stats(&self, target: &Target, storage: bool) -> Result<Stats, ServiceError> {
+        let located = self.locate(target).await?;
+        let drive = &located.drive;
+        let mut stats = Stats::default();
+        stats.network.insert("/".to_owned(), drive_stats(drive).await?);
+        let mounts = match drive.mounts(true).await {
+            Ok(mounts) => mounts,
+            Err(e) if e.errno() == libc::ETIMEDOUT => Vec::new(),
+            Err(e) => return Err(e.into()),
+        };
+        for mount in mounts {
+            let mounted = self.drives().open(mount.key, mount.version).await?;
+            stats.network.insert(mount.path, drive_stats(&mounted).await?);
+        }
+        if storage {
+            for file in drive.stats(&located.path).await? {
+                stats.storage.insert(
+                    file.path,
+                    FileStorage {
+                        blocks: file.blocks,
+                        size: file.size,
+                        downloaded_blocks: file.downloaded_blocks,
+                    },
+                );
+            }
+        }
+        Ok(stats)
+    }
+}
