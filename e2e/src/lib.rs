@@ -1,1 +1,24 @@
 //! End-to-end tests and benchmarks: real binaries, real mounts, real Node peers.
+//!
+//! This library is what the tests in `tests/` and the drivers in `src/bin/` stand on:
+//!
+//! * [`binaries`]: where the programs under test are; they are built once if need be.
+//! * [`scratch`]: a folder of one test, with a home and a socket of its own.
+//! * [`process`]: children that are killed with their test, and whose output is waited for.
+//! * [`server`], [`mount`]: a running `hyperspace`, a running `hyperdrive start`.
+//! * [`shell`], [`node`]: programs run to their end.
+//! * [`tree`]: generated folders of files, and what two folders differ in.
+//! * [`wire`]: HRPC without a client library, for bytes that no client would send.
+//!
+//! Nothing here sleeps to let something happen: it waits for a line, an exit or an answer.
+
+pub mod binaries;
+pub mod mount;
+pub mod node;
+pub mod process;
+pub mod random;
+pub mod scratch;
+pub mod server;
+pub mod shell;
+pub mod tree;
+pub mod wire;

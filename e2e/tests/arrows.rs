@@ -37,7 +37,9 @@ fn arrows(package: &Package, ours: &BTreeSet<String>) -> Vec<(DependencyKind, St
     named.map(|dependency| (dependency.kind, dependency.name.clone())).collect()
 }
 
-fn table(rows: &[(&'static str, &'static [&'static str])]) -> BTreeMap<&'static str, &'static [&'static str]> {
+fn table(
+    rows: &[(&'static str, &'static [&'static str])],
+) -> BTreeMap<&'static str, &'static [&'static str]> {
     rows.iter().copied().collect()
 }
 
