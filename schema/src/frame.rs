@@ -5,7 +5,7 @@
 //! Id 0 asks for no reply. The bytes are those of npm `arpeecee` 2.2.0.
 
 use crate::messages::RpcError;
-use crate::methods::Method;
+use crate::methods::{Method, hypercore::Get};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
@@ -76,6 +76,18 @@ impl Decoder {
     /// A decoder that refuses bodies of more than `max_body` bytes.
     pub fn new(max_body: usize) -> Self {
         Self { max_body }
+    }
+
+    /// How many more bytes `input` needs to hold its first frame whole, as far as can
+    /// be told from what is there: a claim of whoever sent them, to size reads by, and
+    /// nothing to trust. 0 when its length is not known yet.
+    pub fn missing(&self, input: &[u8]) -> usize {
+        match peek_varint(input) {
+            Ok(Some((length, prefix))) if length <= self.max_body as u64 => {
+                (length as usize + prefix).saturating_sub(input.len())
+            }
+            _ => 0,
+        }
     }
 
     /// The next frame of `input`, `None` if it is not all there yet. Keep-alives
@@ -171,7 +183,44 @@ pub fn response<M: Method>(out: &mut BytesMut, id: u64, message: &M::Response) {
     encode(out, Kind::Response, M::SERVICE, M::METHOD, id, message);
 }
 
+/// Appends all of the answer to a `Hypercore.Get` but its block, of `block` bytes,
+/// which must follow: so that a large block need not be copied to be framed.
+pub fn get_response_head(out: &mut BytesMut, id: u64, block: usize) {
+    const BLOCK_TAG: u8 = 1 << 3 | 2; // field 1, length-delimited
+    let header = Get::SERVICE << 2 | 1;
+    let message = 1 + varint_len(block as u64) + block;
+    let body = varint_len(header) + varint_len(Get::METHOD) + varint_len(id) + message;
+    out.reserve(5 * 10);
+    put_varint(out, body as u64);
+    put_varint(out, header);
+    put_varint(out, Get::METHOD);
+    put_varint(out, id);
+    out.put_u8(BLOCK_TAG);
+    put_varint(out, block as u64);
+}
+
+/// [`RpcError`] as npm's encoder writes it: a negative `errno` takes 5 bytes (its
+/// value + 2^32). The 10 bytes of the protobuf standard confuse npm's decoder.
+/// Ours, being prost's, takes both.
+#[derive(Clone, PartialEq, Eq, Message)]
+struct WireError {
+    #[prost(string, required, tag = "1")]
+    message: String,
+    #[prost(string, optional, tag = "2")]
+    code: Option<String>,
+    #[prost(uint32, optional, tag = "3")]
+    errno: Option<u32>,
+    #[prost(string, optional, tag = "4")]
+    details: Option<String>,
+}
+
 /// Appends the failure of a call.
 pub fn error(out: &mut BytesMut, service: u64, method: u64, id: u64, error: &RpcError) {
-    encode(out, Kind::Error, service, method, id, error);
+    let error = WireError {
+        message: error.message.clone(),
+        code: error.code.clone(),
+        errno: error.errno.map(i32::cast_unsigned),
+        details: error.details.clone(),
+    };
+    encode(out, Kind::Error, service, method, id, &error);
 }

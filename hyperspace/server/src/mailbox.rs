@@ -1,0 +1,202 @@
+//! What a session is told from outside: events of cores, from whatever task they
+//! come, kept in order until the session writes them to its client.
+
+use crate::session::output::Output;
+use futures::task::AtomicWaker;
+use hyperspace_api::{Key, Peer};
+use hyperspace_schema::{frame, messages as m, methods};
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
+
+/// One event for a client. `id` is the client's own id of the core.
+#[derive(Clone, Debug)]
+pub(crate) enum Note {
+    Feed { key: Key },
+    Append { id: u32, length: u64, byte_length: u64 },
+    Close { id: u32 },
+    PeerOpen { id: u32, peer: Peer },
+    PeerRemove { id: u32, peer: Peer },
+    Wait { id: u32, on_wait_id: u64, seq: u64 },
+    Download { id: u32, seq: u64, byte_length: u64 },
+    Upload { id: u32, seq: u64, byte_length: u64 },
+    NetworkPeerAdd { peer: Peer },
+    NetworkPeerRemove { peer: Peer },
+}
+
+/// The events that wait for one session.
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+    waker: AtomicWaker,
+    limit: usize,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Note>,
+    /// The latest length of each core whose `Append` is in the queue.
+    appends: HashMap<u32, (u64, u64)>,
+    /// The session is running, or will look without being woken.
+    awake: bool,
+    overflown: bool,
+}
+
+/// The client is too slow for the events that it asked for.
+#[derive(Debug)]
+pub(crate) struct Overflown;
+
+impl Mailbox {
+    /// `limit`: see [`Limits::events`](crate::Limits::events).
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { state: Mutex::default(), waker: AtomicWaker::new(), limit }
+    }
+
+    /// Adds an event and wakes the session if it sleeps.
+    pub(crate) fn push(&self, note: Note) {
+        let mut state = self.state.lock();
+        match note {
+            Note::Append { id, length, byte_length } => {
+                if state.appends.insert(id, (length, byte_length)).is_none() {
+                    state.queue.push_back(note);
+                }
+            }
+            note => {
+                let waiting = state.queue.len() - state.appends.len();
+                let lossy = matches!(note, Note::Download { .. } | Note::Upload { .. });
+                if waiting >= self.limit * 8 {
+                    state.overflown = true;
+                } else if waiting < self.limit || !lossy {
+                    state.queue.push_back(note);
+                }
+            }
+        }
+        if !state.awake {
+            state.awake = true;
+            drop(state);
+            self.waker.wake();
+        }
+    }
+
+    /// The session runs: pushes need not wake it.
+    pub(crate) fn awake(&self, waker: &Waker) {
+        self.waker.register(waker);
+        self.state.lock().awake = true;
+    }
+
+    /// The session is about to sleep: `false` if there is something to do first.
+    pub(crate) fn may_sleep(&self) -> bool {
+        let mut state = self.state.lock();
+        state.awake = !state.queue.is_empty() || state.overflown;
+        !state.awake
+    }
+
+    /// Nothing waits. Others may push at any time, so this is but a hint.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.lock().queue.is_empty()
+    }
+
+    /// Forgets the appends of core `id`, which the client has closed.
+    pub(crate) fn forget(&self, id: u32) {
+        let mut state = self.state.lock();
+        let State { queue, appends, .. } = &mut *state;
+        if !queue.is_empty() {
+            queue.retain(|note| note.core() != Some(id));
+            appends.remove(&id);
+        }
+    }
+
+    /// Writes events to `out` until it holds `limit` bytes.
+    pub(crate) fn deliver(&self, out: &mut Output, limit: usize) -> Result<(), Overflown> {
+        let mut state = self.state.lock();
+        if state.overflown {
+            return Err(Overflown);
+        }
+        while out.len() < limit
+            && let Some(mut note) = state.queue.pop_front()
+        {
+            if let Note::Append { id, length, byte_length } = &mut note
+                && let Some(latest) = state.appends.remove(id)
+            {
+                (*length, *byte_length) = latest;
+            }
+            note.encode(out);
+        }
+        Ok(())
+    }
+}
+
+fn peer(peer: Peer) -> m::Peer {
+    m::Peer {
+        remote_public_key: bytes::Bytes::copy_from_slice(peer.remote_public_key.as_ref()),
+        remote_address: peer.remote_address,
+        r#type: peer.kind,
+    }
+}
+
+/// A list of peers as messages carry it.
+pub(crate) fn peers(list: Vec<Peer>) -> Vec<m::Peer> {
+    list.into_iter().map(peer).collect()
+}
+
+impl Note {
+    /// The core that it is about.
+    fn core(&self) -> Option<u32> {
+        match self {
+            Self::Append { id, .. }
+            | Self::Close { id }
+            | Self::PeerOpen { id, .. }
+            | Self::PeerRemove { id, .. }
+            | Self::Wait { id, .. }
+            | Self::Download { id, .. }
+            | Self::Upload { id, .. } => Some(*id),
+            Self::Feed { .. } | Self::NetworkPeerAdd { .. } | Self::NetworkPeerRemove { .. } => None,
+        }
+    }
+
+    fn encode(self, out: &mut Output) {
+        use methods::{corestore, hypercore, network};
+        let out = out.tail();
+        match self {
+            Self::Feed { key } => {
+                let key = bytes::Bytes::copy_from_slice(key.as_ref());
+                frame::request::<corestore::OnFeed>(out, 0, &m::FeedEvent { key });
+            }
+            Self::Append { id, length, byte_length } => {
+                let event = m::AppendEvent { id: id.into(), length, byte_length };
+                frame::request::<hypercore::OnAppend>(out, 0, &event);
+            }
+            Self::Close { id } => {
+                frame::request::<hypercore::OnClose>(out, 0, &m::CloseEvent { id: id.into() });
+            }
+            Self::PeerOpen { id, peer: p } => {
+                frame::request::<hypercore::OnPeerOpen>(
+                    out,
+                    0,
+                    &m::PeerEvent { id: id.into(), peer: peer(p) },
+                );
+            }
+            Self::PeerRemove { id, peer: p } => {
+                let event = m::PeerEvent { id: id.into(), peer: peer(p) };
+                frame::request::<hypercore::OnPeerRemove>(out, 0, &event);
+            }
+            Self::Wait { id, on_wait_id, seq } => {
+                let event = m::WaitEvent { id: id.into(), on_wait_id, seq };
+                frame::request::<hypercore::OnWait>(out, 0, &event);
+            }
+            Self::Download { id, seq, byte_length } => {
+                let event = m::DownloadEvent { id: id.into(), seq, byte_length: Some(byte_length) };
+                frame::request::<hypercore::OnDownload>(out, 0, &event);
+            }
+            Self::Upload { id, seq, byte_length } => {
+                let event = m::UploadEvent { id: id.into(), seq, byte_length };
+                frame::request::<hypercore::OnUpload>(out, 0, &event);
+            }
+            Self::NetworkPeerAdd { peer: p } => {
+                frame::request::<network::OnPeerAdd>(out, 0, &m::PeerEvent { id: 0, peer: peer(p) });
+            }
+            Self::NetworkPeerRemove { peer: p } => {
+                frame::request::<network::OnPeerRemove>(out, 0, &m::PeerEvent { id: 0, peer: peer(p) });
+            }
+        }
+    }
+}

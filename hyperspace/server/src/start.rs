@@ -1,0 +1,145 @@
+//! Starting a whole server: store, sessions and socket, in this process.
+
+use crate::config::{self, Endpoint};
+use crate::listen::{ListenError, Listener};
+use crate::{Limits, OnClient, Options, Server, Store};
+use hyperspace_api::CoreError;
+use hyperspace_api::memory::MemoryStore;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What server to start.
+#[derive(Clone, Default)]
+pub struct Config {
+    /// Where the data is.
+    pub storage: Storage,
+    /// Where to listen; `None` for the default socket.
+    pub endpoint: Option<Endpoint>,
+    /// What one client may cost.
+    pub limits: Limits,
+    /// Never announce anything.
+    pub no_announce: bool,
+    /// Nodes through which the swarm is entered; empty for the public ones.
+    pub bootstrap: Vec<String>,
+    /// The UDP port to prefer.
+    pub network_port: Option<u16>,
+    /// Told when clients come and go.
+    pub on_client: Option<OnClient>,
+}
+
+/// Where a server keeps its data.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    /// In this folder.
+    Folder(PathBuf),
+    /// Nowhere but in memory.
+    Memory,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self::Folder(config::default_storage())
+    }
+}
+
+/// Why a server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Its storage cannot be opened.
+    #[error("cannot open the storage{}: {source}", .folder.as_ref().map(|f| format!(" in {}", f.display())).unwrap_or_default())]
+    Storage {
+        /// Where it is, unless in memory.
+        folder: Option<PathBuf>,
+        /// What is wrong with it.
+        source: CoreError,
+    },
+}
+
+/// A server that runs in this process. Dropping it stops it without waiting; see
+/// [`RunningServer::shutdown`].
+pub struct RunningServer {
+    endpoint: Endpoint,
+    stop: CancellationToken,
+    task: Option<JoinHandle<Result<(), CoreError>>>,
+}
+
+/// Starts a server; it accepts clients when this returns. Must be called within a
+/// tokio runtime, which it then lives on.
+pub async fn start(config: Config) -> Result<RunningServer, StartError> {
+    // The socket first: it is what tells that another server is running.
+    let endpoint = config.endpoint.clone().unwrap_or_else(|| Endpoint::Unix(config::socket_path(None)));
+    let listener = Listener::bind(endpoint).await?;
+    match &config.storage {
+        Storage::Memory => serve(MemoryStore::new(), listener, &config).await,
+        Storage::Folder(_) => serve(MemoryStore::new(), listener, &config).await,
+    }
+}
+
+async fn serve<S: Store>(store: S, listener: Listener, config: &Config) -> Result<RunningServer, StartError> {
+    let options = Options {
+        limits: config.limits,
+        no_announce: config.no_announce,
+        on_client: config.on_client.clone(),
+        swarm: None,
+    };
+    let folder = match &config.storage {
+        Storage::Folder(folder) => Some(folder.clone()),
+        Storage::Memory => None,
+    };
+    let server =
+        Server::new(store, options).await.map_err(|source| StartError::Storage { folder, source })?;
+    let stop = CancellationToken::new();
+    let endpoint = listener.endpoint().clone();
+    let stopping = stop.clone();
+    let task = tokio::spawn(async move {
+        tokio::select! {
+            () = server.accept(&listener) => {}
+            () = stopping.cancelled() => {}
+            () = server.stopped() => {}
+        }
+        // New clients are turned away while the last ones are let finish.
+        let closed = server.close().await;
+        drop(listener);
+        closed
+    });
+    Ok(RunningServer { endpoint, stop, task: Some(task) })
+}
+
+impl RunningServer {
+    /// Where it listens.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Stops it: ends all sessions, flushes, removes the socket. Returns when that is
+    /// done.
+    pub async fn shutdown(mut self) -> Result<(), CoreError> {
+        self.stop.cancel();
+        self.wait().await
+    }
+
+    /// Ready when the server has stopped, because a client asked it to.
+    pub fn wait(&mut self) -> Pin<Box<dyn Future<Output = Result<(), CoreError>> + Send + '_>> {
+        Box::pin(async {
+            let Some(task) = &mut self.task else { return Ok(()) };
+            let result = task.await;
+            self.task = None;
+            match result {
+                Ok(result) => result,
+                Err(error) => Err(CoreError::Invalid(format!("the server failed: {error}"))),
+            }
+        })
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
