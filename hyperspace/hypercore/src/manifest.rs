@@ -11,6 +11,7 @@ mod envelope;
 mod verifier;
 
 pub use envelope::{Envelope, MAX_PROOFS, Patched, Proof, assemble};
+pub(crate) use verifier::check_prologue;
 pub use verifier::{SignatureError, Verifier};
 
 use crate::crypto::{Hash, PublicKey, hash, namespace};

@@ -5,9 +5,17 @@
 //! roots. Other nodes are read through [`NodeSource`], and what an operation adds is handed
 //! back for the caller to store.
 
+pub mod message;
 mod node;
+mod producer;
+pub mod proof;
+mod reorg;
 pub mod seek;
 mod tree;
+mod verifier;
 
 pub use node::{Node, NodeSource, ReadError};
+pub use producer::{ProduceError, produce};
+pub use reorg::{Reorg, ReorgError};
 pub use tree::{Batch, RootsError, Tree};
+pub use verifier::{Upgrade, Verified, VerifyError, check_conflict, missing_nodes, verify};

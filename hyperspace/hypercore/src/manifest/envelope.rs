@@ -2,6 +2,7 @@
 
 use crate::crypto::{SIGNATURE_BYTES, Signature};
 use crate::encoding::{DecodeError, Reader, Writer};
+use crate::flat_tree;
 use crate::merkle::Node;
 
 /// The most signatures, and the most nodes, that an envelope may hold.
@@ -71,13 +72,16 @@ impl Envelope {
     /// The form of version 0, for a core of `length` blocks: each patch says for itself
     /// where it ends and which nodes it needs, though readers use only how long it is.
     pub fn encode_v0(&self, writer: &mut Writer, length: u64) {
-        let positions: Vec<u64> = (0..self.nodes.len() as u64).collect();
         writer.array(&self.proofs, |writer, proof| {
             let patched = proof.patch > 0;
             writer.uint(patched.into()).uint(proof.signer).raw(&proof.signature);
             if patched {
-                writer.uint(length + proof.patch).uint(proof.patch).array(&positions, |writer, position| {
-                    writer.uint(*position);
+                let end = length.saturating_add(proof.patch);
+                let positions: Vec<usize> = flat_tree::subtrees(length, end)
+                    .filter_map(|index| self.nodes.iter().position(|node| node.index == index))
+                    .collect();
+                writer.uint(end).uint(proof.patch).array(&positions, |writer, position| {
+                    writer.uint(*position as u64);
                 });
             }
         });
