@@ -483,14 +483,14 @@ test('core: one session holds several locks', { ...LIMIT, ...ours }, async () =>
 
 test('core: a lock goes with its session, and with its core', { ...LIMIT, ...ours }, async () => {
   await withClient(async client => {
-    const waiting = await withClient(async other => {
+    const { waiting } = await withClient(async other => {
       const theirs = await core(other)
       await theirs.lock()
       const mine = client.corestore().get(theirs.key)
       await mine.ready()
       const waiting = mine.lock()
       assert.ok(await pending(client, waiting))
-      return waiting
+      return { waiting } // wrapped, since a promise returned would be waited for
     })
     ;(await waiting)()
 
