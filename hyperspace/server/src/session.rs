@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
-use work::{Ticket, Work};
+use work::Work;
 
 /// Bytes asked for in one read, at least.
 const READ: usize = 64 * 1024;

@@ -114,7 +114,12 @@ impl<S: Store> Session<S> {
             } else {
                 None
             };
-            Ok(Answer::Block(core.get(r.seq, options).await?))
+            let block = if options.wait && !options.if_available {
+                patiently(&core, || core.get(r.seq, options)).await?
+            } else {
+                core.get(r.seq, options).await?
+            };
+            Ok(Answer::Block(block))
         };
         self.start(ticket, async { getting.await.into() }, early);
         Ok(())
@@ -143,17 +148,12 @@ impl<S: Store> Session<S> {
         let waiting = self.waiting.enter()?;
         let updating = async move {
             let _waiting = waiting;
-            let mut events = core.events();
             let wanted = r.min_length.unwrap_or_else(|| core.length().saturating_add(1));
-            loop {
-                if core.length() >= wanted || core.update(Some(wanted)).await? {
-                    return Ok(Answer::Void);
-                }
-                if r.if_available.unwrap_or(true) {
-                    return Err(CoreError::NoUpdate);
-                }
-                something_new(&mut events).await?;
-            }
+            let update = async || match core.length() >= wanted || core.update(Some(wanted)).await? {
+                true => Ok(Answer::Void),
+                false => Err(CoreError::NoUpdate),
+            };
+            if r.if_available.unwrap_or(true) { update().await } else { patiently(&core, update).await }
         };
         self.start(ticket, async { updating.await.into() }, early);
         Ok(())
@@ -214,13 +214,13 @@ impl<S: Store> Session<S> {
             match end {
                 _ if !r.blocks.is_empty() && r.live != Some(true) => {
                     let mut blocks = stream::iter(r.blocks)
-                        .map(|index| core.download(index, index.saturating_add(1)))
+                        .map(|index| fetch(&core, index, index.saturating_add(1)))
                         .buffer_unordered(LISTED_AT_A_TIME);
                     while let Some(downloaded) = blocks.next().await {
                         downloaded?;
                     }
                 }
-                Some(end) if r.live != Some(true) => core.download(start, end).await?,
+                Some(end) if r.live != Some(true) => fetch(&core, start, end).await?,
                 _ => download_for_ever(&core, start).await?,
             }
             Ok(Answer::Void)
@@ -383,6 +383,26 @@ async fn something_new(events: &mut tokio::sync::broadcast::Receiver<CoreEvent>)
     }
 }
 
+/// Tries again, whenever something happens to the core, what peers could not help
+/// with so far.
+async fn patiently<T, F>(core: &impl Core, mut attempt: impl FnMut() -> F) -> Result<T, CoreError>
+where
+    F: Future<Output = Result<T, CoreError>>,
+{
+    let mut events = core.events();
+    loop {
+        match attempt().await {
+            Err(error) if error.is_transient() => something_new(&mut events).await?,
+            result => return result,
+        }
+    }
+}
+
+/// Fetches blocks, from peers that may yet come.
+async fn fetch(core: &impl Core, start: u64, end: u64) -> Result<(), CoreError> {
+    patiently(core, || core.download(start, end)).await
+}
+
 /// Fetches all that the core has, and whatever is appended, until given up.
 async fn download_for_ever(core: &impl Core, start: u64) -> Result<(), CoreError> {
     let mut events = core.events();
@@ -390,12 +410,8 @@ async fn download_for_ever(core: &impl Core, start: u64) -> Result<(), CoreError
     loop {
         let length = core.length();
         if length > next {
-            match core.download(next, length).await {
-                Ok(()) => next = length,
-                // Whoever has it may yet come.
-                Err(error) if error.is_transient() => {}
-                Err(error) => return Err(error),
-            }
+            fetch(core, next, length).await?;
+            next = length;
         }
         something_new(&mut events).await?;
     }
