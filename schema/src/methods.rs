@@ -7,6 +7,7 @@
 use crate::messages::*;
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 /// One method of one service.
 pub trait Method {
@@ -33,6 +34,12 @@ pub enum DecodeError {
         /// The method number of the frame.
         method: u64,
     },
+    /// The message has more than [`MAX_FIELDS`] fields.
+    #[error("The message of {method} has too many parts; at most {MAX_FIELDS} are taken")]
+    TooManyFields {
+        /// `Service.Method`.
+        method: &'static str,
+    },
     /// The payload is not the message that the method takes.
     #[error("The message of {method} cannot be decoded: {source}")]
     Message {
@@ -41,6 +48,29 @@ pub enum DecodeError {
         /// What prost says of it.
         source: prost::DecodeError,
     },
+}
+
+/// Fields that one message may have: a repeated field counts once for each of its
+/// values. Two bytes on the wire can become 32 in memory, and there must be an end
+/// to that. Larger batches of blocks have to be split.
+pub const MAX_FIELDS: usize = 1 << 20;
+
+/// Reads a message, unless it has too many fields.
+fn decode<T: Message + Default>(method: &'static str, payload: Bytes) -> Result<T, DecodeError> {
+    let failed = |source| DecodeError::Message { method, source };
+    // A field takes two bytes at least: short messages need no counting.
+    if payload.len() > 2 * MAX_FIELDS {
+        let (mut rest, mut fields) = (&payload[..], 0);
+        while !rest.is_empty() {
+            fields += 1;
+            if fields > MAX_FIELDS {
+                return Err(DecodeError::TooManyFields { method });
+            }
+            let (tag, wire_type) = decode_key(&mut rest).map_err(failed)?;
+            skip_field(wire_type, tag, &mut rest, DecodeContext::default()).map_err(failed)?;
+        }
+    }
+    T::decode(payload).map_err(failed)
 }
 
 macro_rules! table {
@@ -81,7 +111,7 @@ macro_rules! table {
             /// Reads the payload of a frame.
             pub fn decode(service: u64, method: u64, payload: Bytes) -> Result<Self, DecodeError> {
                 match (service, method) {
-                    $(($s, $n) => <$r>::decode(payload).map($e::$v).map_err(|source| DecodeError::Message { method: <$m::$t as Method>::NAME, source }),)*
+                    $(($s, $n) => decode::<$r>(<$m::$t as Method>::NAME, payload).map($e::$v),)*
                     _ => Err(DecodeError::UnknownMethod { service, method }),
                 }
             }
