@@ -22,8 +22,10 @@
 mod cache;
 mod children;
 mod del;
+mod diff;
 mod hash;
 mod header;
+mod history;
 mod iter;
 mod node;
 mod path;
@@ -33,8 +35,10 @@ mod table;
 mod writer;
 
 pub use children::Child;
+pub use diff::{Diff, DiffNode};
 pub use hash::{ComponentHash, component_hash};
 pub use header::Header;
+pub use history::History;
 pub use iter::{Iter, ListOptions};
 pub use node::{HIDDEN, Node, flags};
 pub use snapshot::{Lookup, Snapshot};

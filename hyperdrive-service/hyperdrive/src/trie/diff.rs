@@ -1,0 +1,286 @@
+//! What two versions of a trie do not have in common.
+//!
+//! Both are walked at once. Where they point to the same block, everything behind it
+//! is the same and is not looked at: the cost is that of the difference.
+
+use super::CONCURRENCY;
+use super::node::Node;
+use super::path::{END, is_boundary};
+use super::snapshot::{Snapshot, belongs};
+use super::table::Slot;
+use bytes::Bytes;
+use hyperspace_api::{Core, CoreError};
+use std::sync::Arc;
+
+/// An entry that is not the same in both versions.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DiffNode {
+    /// Its key.
+    pub key: String,
+    /// As it is in the version that was asked; `None` if it is not there.
+    pub left: Option<Arc<Node>>,
+    /// As it is in the other version; `None` if it is not there.
+    pub right: Option<Arc<Node>>,
+}
+
+impl DiffNode {
+    /// Would a reader notice? An entry may have been put again as it was: that is
+    /// how its neighbour was deleted.
+    pub fn is_change(&self) -> bool {
+        fn seen(node: &Option<Arc<Node>>) -> Option<(&str, u64, Option<&Bytes>)> {
+            node.as_deref().map(|node| (node.key(), node.flags, node.value.as_ref()))
+        }
+        seen(&self.left) != seen(&self.right)
+    }
+}
+
+impl<C: Core> Snapshot<C> {
+    /// The entries under `prefix` that differ between this version (left) and `other`
+    /// (right), in the original's order: those with a later block, whether or not
+    /// they changed (see [`DiffNode::is_change`]), and those that only one of them has.
+    ///
+    /// Both must be versions of one core; those with pending nodes, of one writer.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn diff(&self, other: &Self, prefix: &str, hidden: bool) -> Result<Vec<DiffNode>, CoreError> {
+        let mut diff = self.diff_iter(other, prefix, hidden).await?;
+        let mut nodes = Vec::new();
+        while let Some(node) = diff.next().await? {
+            nodes.push(node);
+        }
+        Ok(nodes)
+    }
+
+    /// As [`diff`](Self::diff), one by one.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn diff_iter(&self, other: &Self, prefix: &str, hidden: bool) -> Result<Diff<C>, CoreError> {
+        let path = self.trie().path(prefix, hidden)?;
+        let start = path.prefix_len();
+        let find = |found: Result<Arc<Node>, _>| found.map_or(Side::Nothing, Side::Node);
+        let left = find(self.descend(&path, start).await?);
+        let right = find(other.descend(&path, start).await?);
+        let stack = vec![Pair { from: start, sides: [left, right] }];
+        Ok(Diff { snapshots: [self.clone(), other.clone()], stack })
+    }
+}
+
+/// A comparison under way: see [`Snapshot::diff_iter`].
+#[derive(Debug)]
+pub struct Diff<C> {
+    snapshots: [Snapshot<C>; 2],
+    /// What is still to be compared, the next last.
+    stack: Vec<Pair>,
+}
+
+/// The entries of both versions with the same first `from` digits, and, as far as is
+/// known before they are fetched, the same names.
+#[derive(Debug)]
+struct Pair {
+    from: u32,
+    sides: [Side; 2],
+}
+
+/// One version's half of a [`Pair`].
+#[derive(Clone, Debug)]
+enum Side {
+    Nothing,
+    /// This node, and those to which it points from the pair's position on.
+    Node(Arc<Node>),
+    /// What is behind a pointer of this node.
+    Fetch(Arc<Node>, Slot),
+}
+
+impl Side {
+    fn seq(&self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Node(node) => node.seq,
+            Self::Fetch(_, slot) => slot.seq,
+        }
+    }
+
+    fn node(self) -> Option<Arc<Node>> {
+        match self {
+            Self::Node(node) => Some(node),
+            _ => None,
+        }
+    }
+}
+
+impl<C: Core> Diff<C> {
+    /// The next entry that differs.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`]. After one the comparison has ended.
+    pub async fn next(&mut self) -> Result<Option<DiffNode>, CoreError> {
+        let next = self.advance().await;
+        if next.is_err() {
+            self.stack.clear();
+        }
+        next
+    }
+
+    async fn advance(&mut self) -> Result<Option<DiffNode>, CoreError> {
+        while let Some(pair) = self.stack.pop() {
+            let Pair { from, sides: [left, right] } = pair;
+            if left.seq() == right.seq() {
+                continue;
+            }
+            let sides = [self.resolve(0, left)?, self.resolve(1, right)?];
+            if sides.iter().any(|side| matches!(side, Side::Fetch(..))) {
+                self.stack.push(Pair { from, sides });
+                self.fetch().await?;
+                continue;
+            }
+            let [left, right] = sides.map(Side::node);
+            let node = match (&left, &right) {
+                (None, None) => continue,
+                (Some(left), Some(right)) if name_at(left, from) != name_at(right, from) => {
+                    self.split(from, left.clone(), right.clone());
+                    continue;
+                }
+                (Some(node), _) | (None, Some(node)) => node,
+            };
+            if from >= node.path.len() {
+                return Ok(Some(DiffNode { key: node.key().to_owned(), left, right }));
+            }
+            self.open(from, left, right).await?;
+        }
+        Ok(None)
+    }
+
+    /// Pushes the parts of two nodes from the first position on where there are any.
+    async fn open(
+        &mut self,
+        from: u32,
+        left: Option<Arc<Node>>,
+        right: Option<Arc<Node>>,
+    ) -> Result<(), CoreError> {
+        let nodes = [left, right];
+        let parting = match &nodes {
+            [Some(left), Some(right)] => left.path.diverge(&right.path),
+            _ => None,
+        };
+        let position = nodes
+            .iter()
+            .flatten()
+            .filter_map(|node| node.table.range(from..node.path.len()).next())
+            .map(|slot| slot.position)
+            .chain(parting)
+            .min();
+        let Some(position) = position else {
+            // Nothing but the nodes themselves.
+            let end = nodes.iter().flatten().map(|node| node.path.len()).min().unwrap_or(from);
+            let sides = nodes.map(|node| node.map_or(Side::Nothing, Side::Node));
+            self.stack.push(Pair { from: end, sides });
+            return Ok(());
+        };
+        for digit in 0..=END {
+            let [left, right] = [&nodes[0], &nodes[1]].map(|node| members(node.as_ref(), position, digit));
+            if left.len().max(right.len()) > 1 {
+                self.part(position, digit, left, right).await?;
+            } else if !left.is_empty() || !right.is_empty() {
+                let sides = [left, right].map(|side| side.into_iter().next().unwrap_or(Side::Nothing));
+                self.stack.push(Pair { from: position + 1, sides });
+            }
+        }
+        Ok(())
+    }
+
+    /// Pairs the names that have one hash.
+    async fn part(
+        &mut self,
+        position: u32,
+        digit: u8,
+        left: Vec<Side>,
+        right: Vec<Side>,
+    ) -> Result<(), CoreError> {
+        let mut named: Vec<(String, [Side; 2])> = Vec::new();
+        for (index, sides) in [left, right].into_iter().enumerate() {
+            for side in sides {
+                let node = match side {
+                    Side::Fetch(node, slot) => {
+                        self.snapshots[index].member(&node, position, digit, slot.seq).await?
+                    }
+                    side => side.node(),
+                };
+                let Some(node) = node else { continue };
+                let name = node.path.component_at(position).unwrap_or_default();
+                let pair = match named.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, pair)) => pair,
+                    None => &mut named.push_mut((name.to_owned(), [Side::Nothing, Side::Nothing])).1,
+                };
+                if pair[index].seq() != 0 {
+                    return Err(CoreError::Corrupt(format!("block {} is a name's second one", node.seq)));
+                }
+                pair[index] = Side::Node(node);
+            }
+        }
+        named.sort_by(|a, b| b.0.cmp(&a.0));
+        self.stack.extend(named.into_iter().map(|(_, sides)| Pair { from: position + 1, sides }));
+        Ok(())
+    }
+
+    /// Two names turned out to have one hash.
+    fn split(&mut self, from: u32, left: Arc<Node>, right: Arc<Node>) {
+        let left_first = name_at(&left, from) < name_at(&right, from);
+        let left = Pair { from, sides: [Side::Node(left), Side::Nothing] };
+        let right = Pair { from, sides: [Side::Nothing, Side::Node(right)] };
+        self.stack.extend(if left_first { [right, left] } else { [left, right] });
+    }
+
+    /// Takes the step behind a pointer, if the node is at hand.
+    fn resolve(&self, index: usize, side: Side) -> Result<Side, CoreError> {
+        match side {
+            Side::Fetch(node, slot) => match self.snapshots[index].node_now(slot.seq)? {
+                Some(child) => enter(&node, child, slot),
+                None => Ok(Side::Fetch(node, slot)),
+            },
+            side => Ok(side),
+        }
+    }
+
+    /// Fetches the nodes that are needed next.
+    async fn fetch(&mut self) -> Result<(), CoreError> {
+        for index in [0, 1] {
+            let wanted = |pair: &&mut Pair| {
+                pair.sides[0].seq() != pair.sides[1].seq() && matches!(pair.sides[index], Side::Fetch(..))
+            };
+            let sides = self.stack.iter_mut().rev().filter(wanted).take(CONCURRENCY);
+            let mut sides: Vec<_> = sides.map(|pair| &mut pair.sides[index]).collect();
+            let fetched = self.snapshots[index].nodes(sides.iter().map(|side| side.seq()).collect()).await?;
+            for (side, child) in sides.iter_mut().zip(fetched) {
+                if let Side::Fetch(node, slot) = side {
+                    **side = enter(node, child, *slot)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn enter(node: &Node, child: Arc<Node>, slot: Slot) -> Result<Side, CoreError> {
+    if child.is_reset() {
+        return Ok(Side::Nothing);
+    }
+    belongs(node, &child, slot)?;
+    Ok(Side::Node(child))
+}
+
+/// The nodes with `digit` at `position`, as `node` has them.
+fn members(node: Option<&Arc<Node>>, position: u32, digit: u8) -> Vec<Side> {
+    let Some(node) = node else { return Vec::new() };
+    let own = (node.path.digit(position) == digit).then(|| Side::Node(node.clone()));
+    let others = node.table.at(position).filter(|slot| slot.digit == digit);
+    own.into_iter().chain(others.map(|slot| Side::Fetch(node.clone(), slot))).collect()
+}
+
+/// The name that ends just before digit `from`, if one does.
+fn name_at(node: &Node, from: u32) -> Option<&str> {
+    let position = from.checked_sub(1).filter(|position| is_boundary(*position))?;
+    node.path.component_at(position)
+}
