@@ -1,0 +1,262 @@
+//! How a core is read: blocks, byte offsets, numbers.
+
+use super::LocalCore;
+use crate::merkle::{ReadError, Tree, seek};
+use crate::storage::StoreError;
+use crate::storage::cache::{Cached, Lookup};
+use crate::storage::extent::{Extent, LARGE, Located, Place, SMALL_BYTES};
+use crate::storage::tail::Known;
+use bytes::Bytes;
+use hyperspace_api::{Core, CoreError, CoreInfo, GetOptions, Seek};
+use std::sync::Arc;
+
+/// How often a read is begun anew because what it found had moved meanwhile.
+const RETRIES: u32 = 8;
+
+/// A read that did not go through.
+enum Miss {
+    /// The block is not held.
+    NotHeld,
+    /// It is, but not in memory.
+    Wait,
+    /// It does not say what it should, or could not be read.
+    Failed(StoreError),
+}
+
+impl LocalCore {
+    /// The block, if that takes no waiting.
+    pub(super) fn read_now(&self, index: u64) -> Option<Bytes> {
+        self.shared.check_open(&self.engine).ok()?;
+        self.read(index, false).ok()
+    }
+
+    pub(super) async fn get_block(&self, index: u64, options: GetOptions) -> Result<Bytes, CoreError> {
+        self.shared.check_open(&self.engine)?;
+        match self.read_off_thread(index).await {
+            Ok(Some(block)) => return Ok(block),
+            Ok(None) => {}
+            Err(error) => return Err(error),
+        }
+        if !options.wait {
+            return Err(CoreError::NotDownloaded);
+        }
+        if options.if_available || self.view.is_some_and(|view| index >= view.length) {
+            // There are no peers to ask.
+            return Err(CoreError::NotAvailable);
+        }
+        let wait = async {
+            loop {
+                let changed = self.shared.changed.notified();
+                tokio::pin!(changed);
+                // From here on no change is missed.
+                changed.as_mut().enable();
+                self.shared.check_open(&self.engine)?;
+                if let Some(block) = self.read_off_thread(index).await? {
+                    return Ok(block);
+                }
+                changed.await;
+            }
+        };
+        match options.timeout {
+            None => wait.await,
+            Some(timeout) => tokio::time::timeout(timeout, wait).await.unwrap_or(Err(CoreError::Timeout)),
+        }
+    }
+
+    /// The block if it is held. Reads that have to wait for the disk do so on a thread that
+    /// is there for that.
+    async fn read_off_thread(&self, index: u64) -> Result<Option<Bytes>, CoreError> {
+        let miss = match self.read(index, false) {
+            Err(Miss::Wait) => {
+                let core = self.clone();
+                tokio::task::spawn_blocking(move || core.read(index, true))
+                    .await
+                    .map_err(|error| CoreError::Io { message: error.to_string(), errno: 0 })?
+            }
+            other => other,
+        };
+        match miss {
+            Ok(block) => Ok(Some(block)),
+            Err(Miss::NotHeld | Miss::Wait) => Ok(None),
+            Err(Miss::Failed(error)) => Err(error.into()),
+        }
+    }
+
+    fn read(&self, index: u64, wait: bool) -> Result<Bytes, Miss> {
+        if index >= self.length() {
+            return Err(Miss::NotHeld);
+        }
+        for last in (0..RETRIES).map(|attempt| attempt + 1 == RETRIES) {
+            let found = match self.shared.tail.read().extent(index) {
+                Known::Gone => return Err(Miss::NotHeld),
+                Known::Here(extent) => match extent.locate(index) {
+                    Some(Located::Inline(block)) => return Ok(block),
+                    _ => Some(extent.clone()),
+                },
+                Known::Ask => None,
+            };
+            let block = match found {
+                Some(extent) => self.read_from(&extent, index, wait),
+                None => self.read_stored(index, wait),
+            };
+            match block {
+                Ok(Some(block)) => return Ok(block),
+                Ok(None) => return Err(Miss::Wait),
+                Err(StoreError::Damaged(what)) => {
+                    // It may have been cleared or moved while we looked.
+                    self.shared.cache.forget_extent(index);
+                    if last {
+                        return self.damaged(index, &what);
+                    }
+                }
+                Err(error) => return Err(Miss::Failed(error)),
+            }
+        }
+        Err(Miss::NotHeld)
+    }
+
+    /// Reports a block whose bytes are not what was stored, and treats it as missing until
+    /// the core is opened anew.
+    fn damaged(&self, index: u64, what: &str) -> Result<Bytes, Miss> {
+        let mut tail = self.shared.tail.write();
+        if tail.held.get(index) {
+            tracing::error!(core = %self.shared.key, index, "a stored block is damaged, and treated as missing: {what}");
+            tail.held.clear(index..index + 1);
+            tail.held.forget_changes();
+        }
+        Err(Miss::NotHeld)
+    }
+
+    /// The block by way of cache and database.
+    fn read_stored(&self, index: u64, wait: bool) -> Result<Option<Bytes>, StoreError> {
+        let cached = match self.shared.cache.extent(index) {
+            Lookup::Hit(cached) => cached,
+            Lookup::Miss(generation) => {
+                let Some(cached) = self.load(index, wait)? else { return Ok(None) };
+                self.engine.budget().put_extent(&self.shared.cache, cached, generation)
+            }
+        };
+        if cached.bad >> (index - cached.extent.first()) & 1 == 1 {
+            return Err(StoreError::Damaged("its checksum differs".into()));
+        }
+        match cached.extent.locate(index) {
+            Some(Located::Inline(block)) => Ok(Some(block)),
+            _ => self.read_from(&cached.extent, index, wait),
+        }
+    }
+
+    /// Loads the extent with block `index`: with all its bytes, if they are few.
+    fn load(&self, index: u64, wait: bool) -> Result<Option<Cached>, StoreError> {
+        let extent = self
+            .engine
+            .load_extent(self.shared.id, index)?
+            .ok_or_else(|| StoreError::Damaged("no row in the database has it".into()))?;
+        let extent = match extent.place() {
+            Place::Inline(_) => extent,
+            Place::Segment { id, offset } if is_small(&extent) => {
+                match self.engine.read_segment(*id, *offset, extent.size() as usize, wait)? {
+                    Some(data) => extent.with_data(data),
+                    None => return Ok(None),
+                }
+            }
+            Place::Segment { .. } => extent,
+        };
+        let bad = match extent.place() {
+            Place::Inline(data) => extent.bad_blocks(data),
+            Place::Segment { .. } => 0,
+        };
+        Ok(Some(Cached { extent, bad }))
+    }
+
+    /// One block out of a segment.
+    fn read_from(&self, extent: &Extent, index: u64, wait: bool) -> Result<Option<Bytes>, StoreError> {
+        let (Some(Located::Segment { id, offset, size }), Some((_, crc))) =
+            (extent.locate(index), extent.check_of(index))
+        else {
+            return Err(StoreError::Damaged("it is not where it should be".into()));
+        };
+        let Some(block) = self.engine.read_segment(id, offset, size, wait)? else { return Ok(None) };
+        if crc32c::crc32c(&block) != crc {
+            return Err(StoreError::Damaged("its checksum differs".into()));
+        }
+        Ok(Some(block))
+    }
+
+    pub(super) async fn seek_byte(&self, byte_offset: u64, _: GetOptions) -> Result<Seek, CoreError> {
+        self.shared.check_open(&self.engine)?;
+        if byte_offset > self.byte_length() {
+            return Err(CoreError::SeekNotAvailable);
+        }
+        let tree = self.view_tree()?;
+        match seek::locate(&self.nodes(), &tree, byte_offset, 0) {
+            Ok(seek::Position::Block { index, offset }) => Ok(Seek { index, offset }),
+            Ok(seek::Position::Below { .. }) | Err(ReadError::Missing(_) | ReadError::OutOfBounds) => {
+                Err(CoreError::SeekNotAvailable)
+            }
+            Err(ReadError::Source(error)) => Err(error),
+        }
+    }
+
+    /// The tree of what this handle sees.
+    fn view_tree(&self) -> Result<Arc<Tree>, CoreError> {
+        match self.view {
+            None => self.shared.tree(&self.engine),
+            Some(view) => match Tree::load(&self.nodes(), view.fork, view.length) {
+                Ok(tree) => Ok(Arc::new(tree)),
+                Err(ReadError::Source(error)) => Err(error),
+                Err(_) => Err(CoreError::SeekNotAvailable),
+            },
+        }
+    }
+
+    pub(super) fn describe(&self) -> Result<CoreInfo, CoreError> {
+        let (length, byte_length) = (self.length(), self.byte_length());
+        let tail = self.shared.tail.read();
+        let contiguous_length = tail.held.contiguous().min(length);
+        let disk_bytes = if contiguous_length == length {
+            byte_length
+        } else {
+            // What is sparse has to be looked through.
+            drop(tail);
+            self.held_bytes()?
+        };
+        Ok(CoreInfo { length, byte_length, fork: self.fork(), contiguous_length, disk_bytes })
+    }
+}
+
+/// Is the extent read and cached whole?
+fn is_small(extent: &Extent) -> bool {
+    extent.size() as usize <= SMALL_BYTES + LARGE && extent.size() as usize / extent.count() < LARGE
+}
+
+impl LocalCore {
+    /// Bytes of the blocks that are held, by walking the tree to the ends of each run.
+    fn held_bytes(&self) -> Result<u64, CoreError> {
+        let tree = match self.view_tree() {
+            Ok(tree) => tree,
+            Err(CoreError::SeekNotAvailable) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let (mut at, mut sum) = (0, 0);
+        while let Some((start, end)) = self.held_run(at, tree.length()) {
+            let offset = |index: u64| match seek::byte_offset(&self.nodes(), &tree, 2 * index) {
+                Ok(offset) => Ok(Some(offset)),
+                Err(ReadError::Source(error)) => Err(error),
+                // Cut while we looked.
+                Err(_) => Ok(None),
+            };
+            if let (Some(start), Some(end)) = (offset(start)?, offset(end)?) {
+                sum += end.saturating_sub(start);
+            }
+            at = end;
+        }
+        Ok(sum)
+    }
+
+    /// The first run of held blocks at or after `from`.
+    fn held_run(&self, from: u64, length: u64) -> Option<(u64, u64)> {
+        let tail = self.shared.tail.read();
+        let start = tail.held.find(from..length, true)?;
+        Some((start, tail.held.find(start..length, false).unwrap_or(length)))
+    }
+}

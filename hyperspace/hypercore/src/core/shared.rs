@@ -1,0 +1,281 @@
+//! What all handles of one open core share.
+
+use crate::crypto::KeyPair;
+use crate::manifest::{Manifest, Verifier};
+use crate::merkle::{Node, NodeSource, ReadError, Tree};
+use crate::storage::StoreError;
+use crate::storage::cache::{CoreCache, Lookup};
+use crate::storage::engine::{Engine, Lsn, Stamp, Tailed};
+use crate::storage::nodes::PageKey;
+use crate::storage::op::{CoreId, CoreRecord, Op, Secret};
+use crate::storage::tail::{JournalId, Known, Tail};
+use hyperspace_api::{CoreError, CoreEvent, DiscoveryKey, Key};
+use parking_lot::{Mutex, RwLock};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::{Notify, broadcast};
+
+/// Events that a slow receiver may fall behind before it misses some.
+const EVENTS: usize = 256;
+
+/// Heads that are remembered until they are flushed; with more, the ones between are left
+/// out, which only makes [`CoreShared::flushed`] lag.
+const UNFLUSHED: usize = 64;
+
+/// Who may write, and how that is checked.
+#[derive(Debug)]
+pub struct Authority {
+    /// Checks and makes signatures.
+    pub verifier: Verifier,
+    /// The manifest, once known.
+    pub manifest: Option<Manifest>,
+    /// The key pair we sign with, if we may alone.
+    pub key_pair: Option<KeyPair>,
+    /// As stored.
+    pub record: CoreRecord,
+}
+
+impl Authority {
+    /// From a stored record; `derive` makes the key pair of a name.
+    pub fn new(
+        record: CoreRecord,
+        derive: impl FnOnce(&[u8; 32], &[u8]) -> KeyPair,
+    ) -> Result<Self, StoreError> {
+        let key = Key::from(record.key);
+        let manifest = record.manifest.as_deref().map(Manifest::from_slice).transpose()?;
+        if manifest.as_ref().is_some_and(|manifest| !manifest.belongs_to(&key)) {
+            return Err(StoreError::Damaged(format!("the manifest of core {key}")));
+        }
+        let verifier = Verifier::new(&key, manifest.as_ref());
+        let key_pair = match &record.secret {
+            Secret::None => None,
+            Secret::Derived { namespace, name } => Some(derive(namespace, name)),
+            Secret::Seed(seed) => Some(KeyPair::from_seed(seed)),
+        }
+        .filter(|pair| verifier.is_sole_signer(pair));
+        Ok(Self { verifier, manifest, key_pair, record })
+    }
+}
+
+/// One open core.
+pub struct CoreShared {
+    pub(crate) id: CoreId,
+    pub(crate) key: Key,
+    pub(crate) discovery_key: DiscoveryKey,
+    pub(crate) authority: RwLock<Arc<Authority>>,
+    /// Held while the log is changed: changes happen one after the other.
+    pub(crate) writer: Mutex<()>,
+    /// The log. Locked for moments only.
+    pub(crate) tail: RwLock<Tail>,
+    pub(crate) cache: Arc<CoreCache>,
+    /// Tells everyone who waits that the log has changed, or the core was closed.
+    pub(crate) changed: Notify,
+    pub(crate) closed: AtomicBool,
+    /// Was it opened since the list of idle cores was last looked through?
+    pub(crate) used: AtomicBool,
+    /// Is it on that list?
+    pub(crate) listed: AtomicBool,
+    /// A number for [`CoreShared::length`] without a lock.
+    length: AtomicU64,
+    events: OnceLock<broadcast::Sender<CoreEvent>>,
+    unflushed: Mutex<Unflushed>,
+}
+
+/// Heads that may not be on the disk yet.
+#[derive(Debug, Default)]
+struct Unflushed {
+    /// The newest (fork, length) that is.
+    flushed: (u64, u64),
+    /// The ones after it, oldest first.
+    heads: VecDeque<(Lsn, u64, u64)>,
+}
+
+impl CoreShared {
+    /// A core with its state.
+    pub fn new(id: CoreId, authority: Authority, tail: Tail, engine: &Engine) -> Arc<Self> {
+        let key = Key::from(authority.record.key);
+        let flushed = (tail.head.fork, tail.head.length);
+        Arc::new(Self {
+            id,
+            key,
+            discovery_key: key.discovery_key(),
+            authority: RwLock::new(Arc::new(authority)),
+            writer: Mutex::new(()),
+            length: AtomicU64::new(tail.head.length),
+            tail: RwLock::new(tail),
+            cache: CoreCache::new(engine.budget()),
+            changed: Notify::new(),
+            closed: AtomicBool::new(false),
+            used: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
+            events: OnceLock::new(),
+            unflushed: Mutex::new(Unflushed { flushed, heads: VecDeque::new() }),
+        })
+    }
+
+    /// Blocks.
+    pub fn length(&self) -> u64 {
+        self.length.load(Ordering::Acquire)
+    }
+
+    /// Who may write.
+    pub fn authority(&self) -> Arc<Authority> {
+        self.authority.read().clone()
+    }
+
+    /// Fails if the core was closed.
+    pub fn check_open(&self, engine: &Engine) -> Result<(), CoreError> {
+        if self.closed.load(Ordering::Acquire) || engine.is_closed() {
+            Err(CoreError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Commits ops about this core, and makes them visible to its readers.
+    pub fn commit(
+        self: &Arc<Self>,
+        engine: &Engine,
+        ops: Vec<Op>,
+        tree: Option<Arc<Tree>>,
+    ) -> Result<Stamp, StoreError> {
+        engine.commit(ops, Some((self.id, self.clone())), |ops, stamp| {
+            let mut tail = self.tail.write();
+            let mut cut = false;
+            let mut head = false;
+            for op in ops {
+                tail.apply(op, stamp.journal);
+                cut |= matches!(op, Op::Truncate { .. } | Op::Delete { .. });
+                head |= matches!(op, Op::Head { .. });
+            }
+            if tree.is_some() {
+                tail.tree = tree;
+            }
+            if cut {
+                self.cache.invalidate(&crate::storage::tail::Stale { everything: true, pages: Vec::new() });
+            }
+            self.length.store(tail.head.length, Ordering::Release);
+            if head {
+                self.unflushed.lock().push(stamp.lsn, tail.head.fork, tail.head.length, engine.flushed());
+            }
+        })
+    }
+
+    /// The newest (fork, length) that is known to survive a loss of power. Peers must not be
+    /// told of anything beyond it, nor be sent its blocks.
+    pub fn flushed(&self, engine: &Engine) -> (u64, u64) {
+        let mut unflushed = self.unflushed.lock();
+        unflushed.advance(engine.flushed());
+        unflushed.flushed
+    }
+
+    /// Where events go, if anyone has ever asked for them.
+    pub fn emit(&self, event: impl FnOnce() -> CoreEvent) {
+        if let Some(events) = self.events.get() {
+            // Nobody listening is no failure.
+            let _ = events.send(event());
+        }
+    }
+
+    /// Events from now on. The channel takes some memory, so it is made on demand.
+    pub fn subscribe(&self) -> broadcast::Receiver<CoreEvent> {
+        self.events.get_or_init(|| broadcast::Sender::new(EVENTS)).subscribe()
+    }
+
+    /// Ends the core for all its handles.
+    pub fn close(&self) {
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            self.emit(|| CoreEvent::Closed);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// The tree of the present head.
+    pub fn tree(&self, engine: &Engine) -> Result<Arc<Tree>, CoreError> {
+        loop {
+            let (fork, length) = {
+                let tail = self.tail.read();
+                if let Some(tree) = &tail.tree {
+                    return Ok(tree.clone());
+                }
+                (tail.head.fork, tail.head.length)
+            };
+            let loaded = Tree::load(&Nodes { core: self, engine }, fork, length);
+            let mut tail = self.tail.write();
+            if (tail.head.fork, tail.head.length) != (fork, length) {
+                continue;
+            }
+            let tree = Arc::new(loaded.map_err(|error| damaged_tree(&self.key, error))?);
+            if tree.byte_length() != tail.head.byte_length {
+                return Err(CoreError::Corrupt(format!(
+                    "the roots and the head of core {} disagree",
+                    self.key
+                )));
+            }
+            tail.tree = Some(tree.clone());
+            return Ok(tree);
+        }
+    }
+}
+
+/// For a tree whose roots have to be there.
+fn damaged_tree(key: &Key, error: ReadError<CoreError>) -> CoreError {
+    match error {
+        ReadError::Source(error) => error,
+        other => CoreError::Corrupt(format!("core {key}: {other}")),
+    }
+}
+
+impl Tailed for CoreShared {
+    fn folded(&self, journal: JournalId) {
+        let stale = self.tail.write().folded(journal);
+        self.cache.invalidate(&stale);
+    }
+}
+
+impl Unflushed {
+    fn push(&mut self, lsn: Lsn, fork: u64, length: u64, flushed: Lsn) {
+        if self.heads.len() >= UNFLUSHED {
+            self.advance(flushed);
+        }
+        // The newest always has a place; what it displaces is the one before.
+        if self.heads.len() >= UNFLUSHED {
+            self.heads.pop_back();
+        }
+        self.heads.push_back((lsn, fork, length));
+    }
+
+    fn advance(&mut self, flushed: Lsn) {
+        while let Some((_, fork, length)) = self.heads.pop_front_if(|(lsn, _, _)| *lsn <= flushed) {
+            self.flushed = (fork, length);
+        }
+    }
+}
+
+/// A core's nodes, from memory, cache or database.
+pub struct Nodes<'a> {
+    pub core: &'a CoreShared,
+    pub engine: &'a Engine,
+}
+
+impl NodeSource for Nodes<'_> {
+    type Error = CoreError;
+
+    fn node(&self, index: u64) -> Result<Option<Node>, CoreError> {
+        match self.core.tail.read().node(index) {
+            Known::Here(node) => return Ok(Some(node)),
+            Known::Gone => return Ok(None),
+            Known::Ask => {}
+        }
+        let (key, slot) = PageKey::of(index);
+        let page = match self.core.cache.page(key) {
+            Lookup::Hit(page) => page,
+            Lookup::Miss(generation) => match self.engine.load_page(self.core.id, key)? {
+                Some(page) => self.engine.budget().put_page(&self.core.cache, key, page, generation),
+                None => return Ok(None),
+            },
+        };
+        Ok(page.get(slot, index))
+    }
+}
