@@ -77,6 +77,19 @@ pub struct Proof {
     pub upgrade: Option<UpgradeProof>,
 }
 
+impl Proof {
+    /// Does it have what was asked for, and nothing else? (Only a seek may stay unanswered:
+    /// the byte may lie where no node leads nearer.) That it holds is another question.
+    pub fn answers(&self, request: &Request) -> bool {
+        let block = request.block.map(|block| block.index);
+        let hash = request.hash.filter(|_| block.is_none()).map(|hash| hash.index);
+        self.block.as_ref().map(|part| part.index) == block
+            && self.hash.as_ref().map(|part| part.index) == hash
+            && self.seek.as_ref().is_none_or(|part| request.seek.is_some_and(|seek| seek.bytes == part.bytes))
+            && self.upgrade.is_some() == request.upgrade.is_some()
+    }
+}
+
 /// A block, and the siblings on the way up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockProof {

@@ -4,7 +4,7 @@
 use super::node::{Node, NodeSource, ReadError};
 use super::proof::{HashRequest, Proof};
 use super::tree::{Tree, WithRoots};
-use super::verifier::{Upgrade, VerifyError, climb_parts, verify_alone};
+use super::verifier::{Met, Upgrade, VerifyError, verify_alone};
 use crate::flat_tree;
 use crate::manifest::Verifier;
 use std::collections::HashMap;
@@ -21,7 +21,10 @@ pub type ReorgError<E> = VerifyError<E>;
 #[derive(Clone, Debug)]
 pub struct Reorg {
     upgrade: Upgrade,
+    /// Nodes of the newer tree.
     nodes: HashMap<u64, Node>,
+    /// Nodes of which only the hash is known for sure.
+    hints: HashMap<u64, Node>,
     /// The node known to differ that is furthest down; none when all is the same.
     differs: Option<Node>,
     ancestors: u64,
@@ -39,7 +42,7 @@ impl Reorg {
         if proof.fork <= tree.fork() {
             return Err(VerifyError::Fork(proof.fork));
         }
-        let (nodes, upgrade) = verify_alone(proof, verifier)?;
+        let (met, upgrade) = verify_alone(proof, verifier)?;
         if let Some(prologue) = verifier.prologue()
             && upgrade.tree.length() <= prologue.length
             && tree.length() >= prologue.length
@@ -47,8 +50,9 @@ impl Reorg {
             // Nobody signs a prologue, nor its fork: one that is complete stays as it is.
             return Err(VerifyError::Fork(proof.fork));
         }
-        let nodes = nodes.into_iter().map(|node| (node.index, node)).collect();
-        let mut reorg = Self { upgrade, nodes, differs: None, ancestors: 0, done: false };
+        let (nodes, hints) = Default::default();
+        let mut reorg = Self { upgrade, nodes, hints, differs: None, ancestors: 0, done: false };
+        reorg.learn(met);
         for root in reorg.upgrade.tree.roots() {
             if !same(source, tree, root)? {
                 reorg.differs = Some(*root);
@@ -64,7 +68,7 @@ impl Reorg {
         &self.upgrade
     }
 
-    /// All nodes of the newer tree that are known.
+    /// The nodes of the newer tree that are proven, to be stored.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
     }
@@ -108,15 +112,24 @@ impl Reorg {
         if proof.fork != self.upgrade.tree.fork() {
             return Err(VerifyError::Fork(proof.fork));
         }
-        let mut nodes = Vec::new();
-        match climb_parts(proof, &mut nodes)? {
-            Some(root) if root == differs => {}
+        let mut met = Met::default();
+        match met.climb_parts(proof)? {
+            Some(root) if root.index == differs.index && root.hash == differs.hash => {}
             Some(root) if root.index == differs.index => return Err(VerifyError::Checksum(root.index)),
             // An answer to an earlier request, which others were quicker to answer.
             _ => return Err(VerifyError::Outdated),
         }
-        self.nodes.extend(nodes.into_iter().map(|node| (node.index, node)));
+        self.learn(met);
         self.descend(source, tree)
+    }
+
+    fn learn(&mut self, met: Met) {
+        self.nodes.extend(met.nodes.into_iter().map(|node| (node.index, node)));
+        self.hints.extend(met.hints.into_iter().map(|node| (node.index, node)));
+    }
+
+    fn node(&self, index: u64) -> Option<&Node> {
+        self.nodes.get(&index).or_else(|| self.hints.get(&index))
     }
 
     /// Walks down to the first difference, as far as nodes are known.
@@ -127,7 +140,7 @@ impl Reorg {
             return Ok(());
         };
         while let Some((left, right)) = flat_tree::children(differs.index) {
-            let (Some(left), Some(right)) = (self.nodes.get(&left), self.nodes.get(&right)) else {
+            let (Some(left), Some(right)) = (self.node(left), self.node(right)) else {
                 break;
             };
             differs = if same(source, tree, left)? { *right } else { *left };
@@ -146,5 +159,5 @@ fn same<S: NodeSource>(source: &S, tree: &Tree, node: &Node) -> Result<bool, Reo
         return Ok(false);
     }
     let known = WithRoots { tree, source }.node(node.index).map_err(ReadError::Source)?;
-    Ok(known.is_some_and(|known| known == *node))
+    Ok(known.is_some_and(|known| known.hash == node.hash))
 }

@@ -2,6 +2,12 @@
 //!
 //! A proof is walked as it was made: each node has to be the one expected next, so that
 //! what a peer sends can neither lead elsewhere nor cost more than its own bytes.
+//!
+//! A node's hash covers its size, but who does not know what was hashed cannot tell. A node
+//! that was computed, from a block or from two nodes, has its true size once the hash that
+//! it leads to is known to be true; and so has every sibling met on the way, since the sum
+//! is true as well. Only of the two nodes where a hash or seek part starts are both sizes
+//! the sender's word: these are [`hints`](Verified::hints).
 
 use super::node::{Node, NodeSource, ReadError};
 use super::proof::{Proof, UpgradeProof};
@@ -62,6 +68,9 @@ impl<E> VerifyError<E> {
 pub struct Verified {
     /// Nodes that are proven now: those of the proof, and the parents between them.
     pub nodes: Vec<Node>,
+    /// Nodes whose hash is proven, but not how they share the size of their parent. They show
+    /// the way to a byte, and are not to be stored.
+    pub hints: Vec<Node>,
     /// The longer tree, if the proof makes the tree longer.
     pub upgrade: Option<Upgrade>,
     fork: u64,
@@ -117,45 +126,71 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Climbs from `start` by the siblings in `queue`, to its end; what it learns goes to
-/// `nodes`.
-fn climb<E>(start: Node, mut queue: Queue<'_>, nodes: &mut Vec<Node>) -> Result<Node, VerifyError<E>> {
-    let mut at = start;
-    nodes.push(at);
-    while !queue.is_empty() {
-        if at.index > MAX_UINT {
-            return Err(VerifyError::TooLarge);
-        }
-        let sibling = queue.take(flat_tree::sibling(at.index))?;
-        at = Node::parent(&at, &sibling);
-        if at.size > MAX_UINT {
-            return Err(VerifyError::TooLarge);
-        }
-        nodes.extend([sibling, at]);
-    }
-    Ok(at)
+/// What the walk through a proof has met; proven once that to which it leads is.
+#[derive(Default)]
+pub(super) struct Met {
+    pub(super) nodes: Vec<Node>,
+    /// See [`Verified::hints`].
+    pub(super) hints: Vec<Node>,
 }
 
-/// The node to which the block, hash and seek parts lead, if there are any. It is not
-/// proven yet, and neither are `nodes`.
-pub(super) fn climb_parts<E>(proof: &Proof, nodes: &mut Vec<Node>) -> Result<Option<Node>, VerifyError<E>> {
-    let way = match proof.seek.as_ref().and_then(|seek| seek.nodes.split_first()) {
-        Some((first, rest)) => Some(climb(*first, Queue::new(rest, None), nodes)?),
-        None => None,
-    };
-    if let Some(block) = &proof.block {
-        if block.index > MAX_UINT / 2 {
-            return Err(VerifyError::TooLarge);
+impl Met {
+    /// Climbs from a computed node by the siblings in `queue`, to its end.
+    fn climb<E>(&mut self, computed: Node, mut queue: Queue<'_>) -> Result<Node, VerifyError<E>> {
+        let mut at = computed;
+        self.nodes.push(at);
+        while !queue.is_empty() {
+            let sibling = queue.take(self.sibling(&at)?)?;
+            self.nodes.push(sibling);
+            at = self.join(&at, &sibling)?;
+            self.nodes.push(at);
         }
-        let leaf = Node::leaf(block.index, &block.value);
-        return climb(leaf, Queue::new(&block.nodes, way), nodes).map(Some);
+        Ok(at)
     }
-    if let Some(hash) = &proof.hash {
-        let mut queue = Queue::new(&hash.nodes, way);
-        let first = queue.take(hash.index)?;
-        return climb(first, queue, nodes).map(Some);
+
+    /// The same from a node that was merely listed.
+    fn climb_listed<E>(&mut self, listed: Node, mut queue: Queue<'_>) -> Result<Node, VerifyError<E>> {
+        if queue.is_empty() {
+            return Ok(listed);
+        }
+        let computed = queue.extra;
+        let sibling = queue.take(self.sibling(&listed)?)?;
+        let to = if computed.is_some() && queue.extra.is_none() { &mut self.nodes } else { &mut self.hints };
+        to.extend([listed, sibling]);
+        let parent = self.join(&listed, &sibling)?;
+        self.climb(parent, queue)
     }
-    Ok(way)
+
+    fn sibling<E>(&self, node: &Node) -> Result<u64, VerifyError<E>> {
+        if node.index > MAX_UINT { Err(VerifyError::TooLarge) } else { Ok(flat_tree::sibling(node.index)) }
+    }
+
+    fn join<E>(&self, a: &Node, b: &Node) -> Result<Node, VerifyError<E>> {
+        let parent = Node::parent(a, b);
+        if parent.size > MAX_UINT { Err(VerifyError::TooLarge) } else { Ok(parent) }
+    }
+
+    /// Climbs the block, hash and seek parts, to the node to which they lead, if there are
+    /// any.
+    pub(super) fn climb_parts<E>(&mut self, proof: &Proof) -> Result<Option<Node>, VerifyError<E>> {
+        let way = match proof.seek.as_ref().and_then(|seek| seek.nodes.split_first()) {
+            Some((first, rest)) => Some(self.climb_listed(*first, Queue::new(rest, None))?),
+            None => None,
+        };
+        if let Some(block) = &proof.block {
+            if block.index > MAX_UINT / 2 {
+                return Err(VerifyError::TooLarge);
+            }
+            let leaf = Node::leaf(block.index, &block.value);
+            return self.climb(leaf, Queue::new(&block.nodes, way)).map(Some);
+        }
+        if let Some(hash) = &proof.hash {
+            let mut queue = Queue::new(&hash.nodes, way);
+            let first = queue.take(hash.index)?;
+            return self.climb_listed(first, queue).map(Some);
+        }
+        Ok(way)
+    }
 }
 
 /// What an upgrade leads to.
@@ -171,7 +206,7 @@ fn grow<E>(
     upgrade: &UpgradeProof,
     extra: Option<Node>,
     verifier: &Verifier,
-    nodes: &mut Vec<Node>,
+    met: &mut Met,
 ) -> Result<Grown, VerifyError<E>> {
     let to = upgrade
         .start
@@ -187,8 +222,8 @@ fn grow<E>(
     let mut queue = Queue::new(&upgrade.nodes, extra);
     for index in flat_tree::subtrees(tree.length(), to) {
         let node = queue.take(index)?;
-        nodes.push(node);
-        tree.push_root(node, |parent| nodes.push(parent));
+        met.nodes.push(node);
+        tree.push_root(node, |parent| met.nodes.push(parent));
     }
     if let Some(prologue) = prologue
         && tree.length() == prologue.length
@@ -201,8 +236,8 @@ fn grow<E>(
         if blocks.start != tree.length() || blocks.end > MAX_UINT / 2 {
             return Err(VerifyError::Unexpected { expected: 2 * tree.length(), got: Some(node.index) });
         }
-        nodes.push(*node);
-        tree.push_root(*node, |parent| nodes.push(parent));
+        met.nodes.push(*node);
+        tree.push_root(*node, |parent| met.nodes.push(parent));
     }
     if tree.byte_length() > MAX_UINT {
         return Err(VerifyError::TooLarge);
@@ -226,16 +261,16 @@ pub fn verify<S: NodeSource>(
         return Err(VerifyError::Fork(proof.fork));
     }
     let source = &WithRoots { tree, source };
-    let mut nodes = Vec::new();
-    let mut unproven = climb_parts(proof, &mut nodes)?;
+    let mut met = Met::default();
+    let mut unproven = met.climb_parts(proof)?;
     let mut upgrade = None;
     if let Some(part) = &proof.upgrade {
         let base = base(source, tree, part.start)?;
-        let grown = grow(base, part, unproven, verifier, &mut nodes)?;
+        let grown = grow(base, part, unproven, verifier, &mut met)?;
         unproven = grown.unused;
         if grown.tree.length() > tree.length() {
             verifier.verify(&grown.tree, part.signature.as_deref())?;
-            check_prefix(tree, part.start, &nodes)?;
+            check_prefix(tree, part.start, &met.nodes)?;
             upgrade = Some(Upgrade { tree: grown.tree, signature: part.signature.clone() });
         } else {
             check_known(source, tree, &grown.tree, part.signature.as_deref(), verifier)?;
@@ -244,7 +279,8 @@ pub fn verify<S: NodeSource>(
     if let Some(node) = unproven {
         check_node(source, tree, &node)?;
     }
-    Ok(Verified { nodes, upgrade, fork: tree.fork(), length: tree.length() })
+    let Met { nodes, hints } = met;
+    Ok(Verified { nodes, hints, upgrade, fork: tree.fork(), length: tree.length() })
 }
 
 /// The tree from which an upgrade goes on: usually ours as it is.
@@ -294,7 +330,7 @@ fn check_known<S: NodeSource>(
     }
     for root in tree.roots() {
         match source.node(root.index).map_err(ReadError::Source)? {
-            Some(known) if known == *root => {}
+            Some(known) if known.hash == root.hash => {}
             Some(_) => {
                 verifier.verify(tree, signature)?;
                 return Err(VerifyError::Conflict);
@@ -313,26 +349,23 @@ fn check_node<S: NodeSource>(source: &S, tree: &Tree, node: &Node) -> Result<(),
         None
     };
     match known {
-        Some(known) if known.hash == node.hash && known.size == node.size => Ok(()),
+        Some(known) if known.hash == node.hash => Ok(()),
         Some(_) => Err(VerifyError::Checksum(node.index)),
         None => Err(VerifyError::Unconnected(node.index)),
     }
 }
 
 /// Checks a proof on its own, from an empty tree: it has to be a signed upgrade from zero.
-pub(super) fn verify_alone<E>(
-    proof: &Proof,
-    verifier: &Verifier,
-) -> Result<(Vec<Node>, Upgrade), VerifyError<E>> {
+pub(super) fn verify_alone<E>(proof: &Proof, verifier: &Verifier) -> Result<(Met, Upgrade), VerifyError<E>> {
     let part = proof.upgrade.as_ref().ok_or(VerifyError::Signature(SignatureError::Missing))?;
-    let mut nodes = Vec::new();
-    let unproven = climb_parts(proof, &mut nodes)?;
-    let grown = grow(Tree::new(proof.fork), part, unproven, verifier, &mut nodes)?;
+    let mut met = Met::default();
+    let unproven = met.climb_parts(proof)?;
+    let grown = grow(Tree::new(proof.fork), part, unproven, verifier, &mut met)?;
     if let Some(node) = grown.unused {
         return Err(VerifyError::Unconnected(node.index));
     }
     verifier.verify(&grown.tree, part.signature.as_deref())?;
-    Ok((nodes, Upgrade { tree: grown.tree, signature: part.signature.clone() }))
+    Ok((met, Upgrade { tree: grown.tree, signature: part.signature.clone() }))
 }
 
 /// Is `proof`, an upgrade from zero, signed, and at odds with what is known here? Such a
@@ -346,11 +379,14 @@ pub fn check_conflict<S: NodeSource>(
     if proof.fork != tree.fork() {
         return Ok(false);
     }
-    let (nodes, upgrade) = verify_alone(proof, verifier)?;
+    let (met, upgrade) = verify_alone(proof, verifier)?;
     let source = &WithRoots { tree, source };
-    for node in nodes.iter().chain(upgrade.tree.roots()) {
+    for node in met.nodes.iter().chain(upgrade.tree.roots()) {
         if flat_tree::right_span(node.index) < 2 * tree.length()
-            && source.node(node.index).map_err(ReadError::Source)?.is_some_and(|known| known != *node)
+            && source
+                .node(node.index)
+                .map_err(ReadError::Source)?
+                .is_some_and(|known| known.hash != node.hash)
         {
             return Ok(true);
         }
