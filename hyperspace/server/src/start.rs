@@ -2,9 +2,10 @@
 
 use crate::config::{self, Endpoint};
 use crate::listen::{ListenError, Listener};
-use crate::{Limits, OnClient, Options, Server, Store};
+use crate::{Limits, OnClient, Options, Server};
+use hypercore::{Corestore, StoreError, StoreOptions};
 use hyperspace_api::CoreError;
-use hyperspace_api::memory::MemoryStore;
+use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -52,13 +53,25 @@ pub enum StartError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// Its storage cannot be opened.
-    #[error("cannot open the storage{}: {source}", .folder.as_ref().map(|f| format!(" in {}", f.display())).unwrap_or_default())]
+    #[error("cannot open the storage in {folder}: {source}")]
     Storage {
-        /// Where it is, unless in memory.
-        folder: Option<PathBuf>,
+        /// Where it is.
+        folder: Storage,
         /// What is wrong with it.
-        source: CoreError,
+        source: StoreError,
     },
+    /// Its own records cannot be read.
+    #[error("cannot read what the server remembers: {0}")]
+    Records(CoreError),
+}
+
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            Self::Memory => f.write_str("memory"),
+        }
+    }
 }
 
 /// A server that runs in this process. Dropping it stops it without waiting; see
@@ -75,25 +88,14 @@ pub async fn start(config: Config) -> Result<RunningServer, StartError> {
     // The socket first: it is what tells that another server is running.
     let endpoint = config.endpoint.clone().unwrap_or_else(|| Endpoint::Unix(config::socket_path(None)));
     let listener = Listener::bind(endpoint).await?;
-    match &config.storage {
-        Storage::Memory => serve(MemoryStore::new(), listener, &config).await,
-        Storage::Folder(_) => serve(MemoryStore::new(), listener, &config).await,
-    }
-}
-
-async fn serve<S: Store>(store: S, listener: Listener, config: &Config) -> Result<RunningServer, StartError> {
+    let store = open(config.storage.clone()).await?;
     let options = Options {
         limits: config.limits,
         no_announce: config.no_announce,
         on_client: config.on_client.clone(),
         swarm: None,
     };
-    let folder = match &config.storage {
-        Storage::Folder(folder) => Some(folder.clone()),
-        Storage::Memory => None,
-    };
-    let server =
-        Server::new(store, options).await.map_err(|source| StartError::Storage { folder, source })?;
+    let server = Server::new(store, options).await.map_err(StartError::Records)?;
     let stop = CancellationToken::new();
     let endpoint = listener.endpoint().clone();
     let stopping = stop.clone();
@@ -109,6 +111,19 @@ async fn serve<S: Store>(store: S, listener: Listener, config: &Config) -> Resul
         closed
     });
     Ok(RunningServer { endpoint, stop, task: Some(task) })
+}
+
+async fn open(storage: Storage) -> Result<Corestore, StartError> {
+    let place = storage.clone();
+    let opening = tokio::task::spawn_blocking(move || match storage {
+        Storage::Folder(folder) => Corestore::open(folder, StoreOptions::default()),
+        Storage::Memory => Corestore::memory(),
+    });
+    let opened = match opening.await {
+        Ok(opened) => opened,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    };
+    opened.map_err(|source| StartError::Storage { folder: place, source })
 }
 
 impl RunningServer {

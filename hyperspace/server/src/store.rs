@@ -17,6 +17,25 @@ pub trait Store: Corestore {
     fn close(&self) -> impl Future<Output = Result<(), CoreError>> + Send;
 }
 
+/// What the key pair of the swarm is derived from; that name is the custom of npm's
+/// users of corestore 7 and hyperswarm 4.
+const SWARM_KEY_NAME: &str = "hyperswarm";
+
+impl Store for hypercore::Corestore {
+    fn identity(&self) -> Key {
+        Key::from(self.derive_key_pair(self.namespace_bytes(), SWARM_KEY_NAME).public_key())
+    }
+
+    async fn flush(&self) -> Result<(), CoreError> {
+        self.flush().await
+    }
+
+    async fn close(&self) -> Result<(), CoreError> {
+        self.close().await
+    }
+}
+
+/// For tests of what lies above: no keys, no disk.
 impl Store for MemoryStore {
     fn identity(&self) -> Key {
         Key::from([0; 32])
