@@ -48,6 +48,11 @@ impl Wire {
         self.stream.write_all(bytes)
     }
 
+    /// How long a send may take.
+    pub fn set_write_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.stream.set_write_timeout(Some(timeout))
+    }
+
     /// Says that nothing more will come.
     pub fn finish(&self) -> io::Result<()> {
         self.stream.shutdown(std::net::Shutdown::Write)
