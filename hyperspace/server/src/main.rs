@@ -1,4 +1,6 @@
-//! The `hyperspace` binary.
+//! The `hyperspace` binary: see `hyperspace --help`.
+#![forbid(unsafe_code)]
+
 mod cli;
 
 fn main() -> std::process::ExitCode {
