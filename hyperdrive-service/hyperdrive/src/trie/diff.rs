@@ -9,7 +9,9 @@ use super::path::{END, is_boundary};
 use super::snapshot::{Snapshot, belongs};
 use super::table::Slot;
 use bytes::Bytes;
+use futures::future;
 use hyperspace_api::{Core, CoreError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An entry that is not the same in both versions.
@@ -63,7 +65,7 @@ impl<C: Core> Snapshot<C> {
         let find = |found: Result<Arc<Node>, _>| found.map_or(Side::Nothing, Side::Node);
         let left = find(self.descend(&path, start).await?);
         let right = find(other.descend(&path, start).await?);
-        let stack = vec![Pair { from: start, sides: [left, right] }];
+        let stack = vec![Step::Pair { from: start, sides: [left, right] }];
         Ok(Diff { snapshots: [self.clone(), other.clone()], stack })
     }
 }
@@ -73,18 +75,22 @@ impl<C: Core> Snapshot<C> {
 pub struct Diff<C> {
     snapshots: [Snapshot<C>; 2],
     /// What is still to be compared, the next last.
-    stack: Vec<Pair>,
+    stack: Vec<Step>,
 }
 
-/// The entries of both versions with the same first `from` digits, and, as far as is
-/// known before they are fetched, the same names.
+/// A part of the comparison.
 #[derive(Debug)]
-struct Pair {
-    from: u32,
-    sides: [Side; 2],
+enum Step {
+    /// The entries of both versions with the same first `from` digits, and, as far as
+    /// is known before they are fetched, the same names.
+    Pair { from: u32, sides: [Side; 2] },
+    /// Names that have, or may have, one hash: nodes with `digit` at a boundary.
+    Collided { position: u32, digit: u8, sides: [Vec<Side>; 2] },
+    /// A difference.
+    Emit(DiffNode),
 }
 
-/// One version's half of a [`Pair`].
+/// One version's half of a [`Step::Pair`].
 #[derive(Clone, Debug)]
 enum Side {
     Nothing,
@@ -125,42 +131,54 @@ impl<C: Core> Diff<C> {
     }
 
     async fn advance(&mut self) -> Result<Option<DiffNode>, CoreError> {
-        while let Some(pair) = self.stack.pop() {
-            let Pair { from, sides: [left, right] } = pair;
-            if left.seq() == right.seq() {
-                continue;
-            }
-            let sides = [self.resolve(0, left)?, self.resolve(1, right)?];
-            if sides.iter().any(|side| matches!(side, Side::Fetch(..))) {
-                self.stack.push(Pair { from, sides });
-                self.fetch().await?;
-                continue;
-            }
-            let [left, right] = sides.map(Side::node);
-            let node = match (&left, &right) {
-                (None, None) => continue,
-                (Some(left), Some(right)) if name_at(left, from) != name_at(right, from) => {
-                    self.split(from, left.clone(), right.clone());
-                    continue;
+        while let Some(step) = self.stack.pop() {
+            match step {
+                Step::Emit(node) => return Ok(Some(node)),
+                Step::Collided { position, digit, sides } => self.part(position, digit, sides).await?,
+                Step::Pair { from, sides } => {
+                    if let Some(step) = self.compare(from, sides)? {
+                        self.stack.push(step);
+                        self.fetch().await?;
+                    }
                 }
-                (Some(node), _) | (None, Some(node)) => node,
-            };
-            if from >= node.path.len() {
-                return Ok(Some(DiffNode { key: node.key().to_owned(), left, right }));
             }
-            self.open(from, left, right).await?;
+        }
+        Ok(None)
+    }
+
+    /// Replaces a pair by what it comes to. Gives it back if nodes must be fetched first.
+    fn compare(&mut self, from: u32, sides: [Side; 2]) -> Result<Option<Step>, CoreError> {
+        let [left, right] = sides;
+        if left.seq() == right.seq() {
+            return Ok(None);
+        }
+        let sides = [self.resolve(0, left)?, self.resolve(1, right)?];
+        if sides.iter().any(|side| matches!(side, Side::Fetch(..))) {
+            return Ok(Some(Step::Pair { from, sides }));
+        }
+        let [left, right] = sides.map(Side::node);
+        match (&left, &right) {
+            (None, None) => {}
+            (Some(a), Some(b)) if name_at(a, from) != name_at(b, from) => {
+                // Two names turned out to have one hash.
+                let left_first = name_at(a, from) < name_at(b, from);
+                let left =
+                    Step::Pair { from, sides: [left.map_or(Side::Nothing, Side::Node), Side::Nothing] };
+                let right =
+                    Step::Pair { from, sides: [Side::Nothing, right.map_or(Side::Nothing, Side::Node)] };
+                self.stack.extend(if left_first { [right, left] } else { [left, right] });
+            }
+            (Some(node), _) | (None, Some(node)) if from >= node.path.len() => {
+                let key = node.key().to_owned();
+                self.stack.push(Step::Emit(DiffNode { key, left, right }));
+            }
+            _ => self.open(from, [left, right]),
         }
         Ok(None)
     }
 
     /// Pushes the parts of two nodes from the first position on where there are any.
-    async fn open(
-        &mut self,
-        from: u32,
-        left: Option<Arc<Node>>,
-        right: Option<Arc<Node>>,
-    ) -> Result<(), CoreError> {
-        let nodes = [left, right];
+    fn open(&mut self, from: u32, nodes: [Option<Arc<Node>>; 2]) {
         let parting = match &nodes {
             [Some(left), Some(right)] => left.path.diverge(&right.path),
             _ => None,
@@ -176,31 +194,24 @@ impl<C: Core> Diff<C> {
             // Nothing but the nodes themselves.
             let end = nodes.iter().flatten().map(|node| node.path.len()).min().unwrap_or(from);
             let sides = nodes.map(|node| node.map_or(Side::Nothing, Side::Node));
-            self.stack.push(Pair { from: end, sides });
-            return Ok(());
+            self.stack.push(Step::Pair { from: end, sides });
+            return;
         };
         for digit in 0..=END {
-            let [left, right] = [&nodes[0], &nodes[1]].map(|node| members(node.as_ref(), position, digit));
-            if left.len().max(right.len()) > 1 {
-                self.part(position, digit, left, right).await?;
-            } else if !left.is_empty() || !right.is_empty() {
-                let sides = [left, right].map(|side| side.into_iter().next().unwrap_or(Side::Nothing));
-                self.stack.push(Pair { from: position + 1, sides });
+            let sides = [0, 1].map(|index| members(nodes[index].as_ref(), position, digit));
+            if sides.iter().any(|side| side.len() > 1) {
+                self.stack.push(Step::Collided { position, digit, sides });
+            } else if sides.iter().any(|side| !side.is_empty()) {
+                let sides = sides.map(|side| side.into_iter().next().unwrap_or(Side::Nothing));
+                self.stack.push(Step::Pair { from: position + 1, sides });
             }
         }
-        Ok(())
     }
 
     /// Pairs the names that have one hash.
-    async fn part(
-        &mut self,
-        position: u32,
-        digit: u8,
-        left: Vec<Side>,
-        right: Vec<Side>,
-    ) -> Result<(), CoreError> {
-        let mut named: Vec<(String, [Side; 2])> = Vec::new();
-        for (index, sides) in [left, right].into_iter().enumerate() {
+    async fn part(&mut self, position: u32, digit: u8, sides: [Vec<Side>; 2]) -> Result<(), CoreError> {
+        let mut named: BTreeMap<String, [Side; 2]> = BTreeMap::new();
+        for (index, sides) in sides.into_iter().enumerate() {
             for side in sides {
                 let node = match side {
                     Side::Fetch(node, slot) => {
@@ -209,28 +220,17 @@ impl<C: Core> Diff<C> {
                     side => side.node(),
                 };
                 let Some(node) = node else { continue };
-                let name = node.path.component_at(position).unwrap_or_default();
-                let pair = match named.iter_mut().find(|(known, _)| known == name) {
-                    Some((_, pair)) => pair,
-                    None => &mut named.push_mut((name.to_owned(), [Side::Nothing, Side::Nothing])).1,
-                };
+                let name = node.path.component_at(position).unwrap_or_default().to_owned();
+                let pair = named.entry(name).or_insert([Side::Nothing, Side::Nothing]);
                 if pair[index].seq() != 0 {
                     return Err(CoreError::Corrupt(format!("block {} is a name's second one", node.seq)));
                 }
                 pair[index] = Side::Node(node);
             }
         }
-        named.sort_by(|a, b| b.0.cmp(&a.0));
-        self.stack.extend(named.into_iter().map(|(_, sides)| Pair { from: position + 1, sides }));
+        let from = position + 1;
+        self.stack.extend(named.into_values().rev().map(|sides| Step::Pair { from, sides }));
         Ok(())
-    }
-
-    /// Two names turned out to have one hash.
-    fn split(&mut self, from: u32, left: Arc<Node>, right: Arc<Node>) {
-        let left_first = name_at(&left, from) < name_at(&right, from);
-        let left = Pair { from, sides: [Side::Node(left), Side::Nothing] };
-        let right = Pair { from, sides: [Side::Nothing, Side::Node(right)] };
-        self.stack.extend(if left_first { [right, left] } else { [left, right] });
     }
 
     /// Takes the step behind a pointer, if the node is at hand.
@@ -244,22 +244,44 @@ impl<C: Core> Diff<C> {
         }
     }
 
-    /// Fetches the nodes that are needed next.
+    /// Fetches the nodes that are needed next, and with them those needed soon.
     async fn fetch(&mut self) -> Result<(), CoreError> {
-        for index in [0, 1] {
-            let wanted = |pair: &&mut Pair| {
-                pair.sides[0].seq() != pair.sides[1].seq() && matches!(pair.sides[index], Side::Fetch(..))
-            };
-            let sides = self.stack.iter_mut().rev().filter(wanted).take(CONCURRENCY);
-            let mut sides: Vec<_> = sides.map(|pair| &mut pair.sides[index]).collect();
-            let fetched = self.snapshots[index].nodes(sides.iter().map(|side| side.seq()).collect()).await?;
-            for (side, child) in sides.iter_mut().zip(fetched) {
-                if let Side::Fetch(node, slot) = side {
-                    **side = enter(node, child, *slot)?;
+        let mut ahead = Vec::new();
+        let mut wanted = 0;
+        while wanted < CONCURRENCY
+            && let Some(step) = self.stack.pop()
+        {
+            match step {
+                Step::Pair { from, sides } => {
+                    let Some(step) = self.compare(from, sides)? else { continue };
+                    ahead.push(step);
+                    wanted += 1;
+                }
+                other => ahead.push(other),
+            }
+        }
+        let (left, right) = future::try_join(self.fetch_side(0, &ahead), self.fetch_side(1, &ahead)).await?;
+        let mut fetched = [left.into_iter(), right.into_iter()];
+        for step in &mut ahead {
+            let Step::Pair { sides, .. } = step else { continue };
+            for (side, fetched) in sides.iter_mut().zip(&mut fetched) {
+                if let Side::Fetch(node, slot) = side
+                    && let Some(child) = fetched.next()
+                {
+                    *side = enter(node, child, *slot)?;
                 }
             }
         }
+        self.stack.extend(ahead.into_iter().rev());
         Ok(())
+    }
+
+    async fn fetch_side(&self, index: usize, steps: &[Step]) -> Result<Vec<Arc<Node>>, CoreError> {
+        let seqs = steps.iter().filter_map(|step| match step {
+            Step::Pair { sides, .. } if matches!(sides[index], Side::Fetch(..)) => Some(sides[index].seq()),
+            _ => None,
+        });
+        self.snapshots[index].nodes(seqs.collect()).await
     }
 }
 
