@@ -32,6 +32,17 @@ pub mod messages {
     /// The message of a method that takes or returns nothing: no bytes at all.
     #[derive(Clone, Copy, PartialEq, Eq, ::prost::Message)]
     pub struct Void {}
+
+    /// A message with the tags of its required fields.
+    pub(crate) trait Required {
+        const REQUIRED: &'static [u32];
+    }
+
+    impl Required for Void {
+        const REQUIRED: &'static [u32] = &[];
+    }
+
+    include!(concat!(env!("OUT_DIR"), "/required.rs"));
 }
 
 /// What `Hyperspace.Status` reports as its API version: that of the npm package

@@ -40,6 +40,14 @@ pub enum DecodeError {
         /// `Service.Method`.
         method: &'static str,
     },
+    /// The message lacks a field that it must have.
+    #[error("The message of {method} lacks its field {field}")]
+    Missing {
+        /// `Service.Method`.
+        method: &'static str,
+        /// The field's number.
+        field: u32,
+    },
     /// The payload is not the message that the method takes.
     #[error("The message of {method} cannot be decoded: {source}")]
     Message {
@@ -55,20 +63,27 @@ pub enum DecodeError {
 /// to that. Larger batches of blocks have to be split.
 pub const MAX_FIELDS: usize = 1 << 20;
 
-/// Reads a message, unless it has too many fields.
-fn decode<T: Message + Default>(method: &'static str, payload: Bytes) -> Result<T, DecodeError> {
+/// Reads a message, unless it has too many fields or lacks a required one.
+fn decode<T: Message + Default + Required>(method: &'static str, payload: Bytes) -> Result<T, DecodeError> {
     let failed = |source| DecodeError::Message { method, source };
+    // Bit n: field n is still to be seen.
+    let mut missing = T::REQUIRED.iter().fold(0u64, |missing, tag| missing | 1 << tag);
     // A field takes two bytes at least: short messages need no counting.
-    if payload.len() > 2 * MAX_FIELDS {
-        let (mut rest, mut fields) = (&payload[..], 0);
-        while !rest.is_empty() {
-            fields += 1;
-            if fields > MAX_FIELDS {
-                return Err(DecodeError::TooManyFields { method });
-            }
-            let (tag, wire_type) = decode_key(&mut rest).map_err(failed)?;
-            skip_field(wire_type, tag, &mut rest, DecodeContext::default()).map_err(failed)?;
+    let count = payload.len() > 2 * MAX_FIELDS;
+    let (mut rest, mut fields) = (&payload[..], 0);
+    while !rest.is_empty() && (count || missing != 0) {
+        fields += 1;
+        if fields > MAX_FIELDS {
+            return Err(DecodeError::TooManyFields { method });
         }
+        let (tag, wire_type) = decode_key(&mut rest).map_err(failed)?;
+        skip_field(wire_type, tag, &mut rest, DecodeContext::default()).map_err(failed)?;
+        if tag < u64::BITS {
+            missing &= !(1 << tag);
+        }
+    }
+    if missing != 0 {
+        return Err(DecodeError::Missing { method, field: missing.trailing_zeros() });
     }
     T::decode(payload).map_err(failed)
 }

@@ -169,3 +169,21 @@ fn a_message_of_very_many_parts_is_refused() {
     let refused = empty_blocks(MAX_FIELDS).unwrap_err();
     assert!(matches!(refused, DecodeError::TooManyFields { method: "Hypercore.Append" }), "{refused}");
 }
+
+#[test]
+fn a_message_that_lacks_a_required_field_is_refused() {
+    for (service, method, payload, missing) in [
+        (3, 1, &b"\x08\x00"[..], 2),
+        (3, 1, b"\x10\x00\x18\x00", 1),
+        (3, 1, b"", 1),
+        (2, 1, b"\x1a\x01x", 1),
+        (4, 2, b"\x10\x01", 1),
+        (3, 13, b"\x08\x00\x10\x00", 4),
+    ] {
+        match Call::decode(service, method, Bytes::copy_from_slice(payload)) {
+            Err(DecodeError::Missing { field, .. }) => assert_eq!(field, missing, "{service}.{method}"),
+            other => panic!("{service}.{method}: {other:?}"),
+        }
+    }
+    assert!(matches!(Call::decode(1, 1, Bytes::new()), Ok(Call::Status(_))));
+}
