@@ -1,0 +1,321 @@
+//! Mounting: the mountpoint, the session's threads, and a clean end.
+
+use crate::adapter::Adapter;
+use crate::fs::Filesystem;
+use crate::fs::types::Invalidation;
+use fuser::{Config, INodeNo, MountOption, Notifier, Session, SessionACL};
+use hyperspace_api::Corestore;
+use nix::mount::MntFlags;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How long the kernel may take to end a session whose mount is gone: as long as a
+/// program keeps a file of it open, it does not.
+const GRACE: Duration = Duration::from_secs(2);
+/// Invalidations told to the kernel in one go.
+const BATCH: usize = 256;
+
+/// How to mount.
+#[derive(Clone, Debug)]
+pub struct MountOptions {
+    /// Other users may use it too (`/etc/fuse.conf` must allow that for all but root).
+    pub allow_other: bool,
+    /// The kernel refuses changes.
+    pub read_only: bool,
+    /// Replace a mount whose process died.
+    pub force: bool,
+    /// Threads that read requests.
+    pub threads: usize,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        Self { allow_other: false, read_only: false, force: false, threads: 4 }
+    }
+}
+
+/// Why a mount could not be made or undone.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MountError {
+    /// The mountpoint is a file.
+    #[error("Mountpoint '{}' is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// Something is mounted there.
+    #[error("Mountpoint '{}' is in use: something is mounted there", .0.display())]
+    InUse(PathBuf),
+    /// A mount whose process died is there.
+    #[error("Mountpoint '{}' has a dead mount; replace it with --force, or remove it with `fusermount3 -u -z {}`", .0.display(), .0.display())]
+    Dead(PathBuf),
+    /// There is no FUSE.
+    #[error("/dev/fuse is missing: load the kernel module with `modprobe fuse`")]
+    NoFuse,
+    /// The system refused.
+    #[error("{doing} '{}': {error}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Not everything could be saved.
+    #[error("Not everything could be saved: {0}")]
+    Unsaved(crate::Errno),
+}
+
+/// A mount. Dropping it leaves it mounted: call [`unmount`](Self::unmount).
+#[derive(Debug)]
+pub struct Mounted {
+    path: PathBuf,
+    stop: mpsc::Sender<oneshot::Sender<Result<(), MountError>>>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Mounted {
+    /// Where.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Saves everything, and unmounts. What still has files open there loses them.
+    /// Does nothing if it is not mounted any more.
+    pub async fn unmount(&self) -> Result<(), MountError> {
+        let (send, receive) = oneshot::channel();
+        if self.stop.send(send).await.is_err() {
+            return Ok(());
+        }
+        receive.await.unwrap_or(Ok(()))
+    }
+
+    /// Returns when it is not mounted any more, whoever unmounted it, and everything
+    /// is saved.
+    pub async fn wait(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that the supervisor is gone: it ended, too.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+}
+
+/// Mounts `fs` at `path`, which is created if it does not exist.
+pub async fn mount<S: Corestore>(
+    fs: Arc<Filesystem<S>>,
+    path: &Path,
+    options: MountOptions,
+) -> Result<Mounted, MountError> {
+    let runtime = tokio::runtime::Handle::current();
+    let adapter = Adapter::new(fs.clone(), runtime);
+    let given = path.to_owned();
+    let session = blocking(move || {
+        let path = prepare(&given, options.force)?;
+        let session = Session::new(adapter, &path, &config(&options));
+        Ok((session.map_err(|error| failed("Could not mount", &path, error))?, path))
+    });
+    let (session, path) = session.await?;
+
+    let notifier = session.notifier();
+    let (done, session_ended) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("fuse".into()).spawn(move || {
+        let _ = done.send(session.run());
+    });
+    thread.map_err(|error| failed("Could not start the threads of", &path, error))?;
+    widen_read_ahead(path.clone());
+
+    let (stop, stopped) = mpsc::channel(1);
+    let (end, ended) = watch::channel(false);
+    tokio::spawn(supervise(Supervised { fs, path: path.clone(), notifier, session_ended, stopped, end }));
+    Ok(Mounted { path, stop, ended })
+}
+
+/// Removes whatever FUSE mount is at `path`, also a dead or a busy one.
+pub async fn force_unmount(path: &Path) -> Result<(), MountError> {
+    let path = path.to_owned();
+    blocking(move || detach(&path)).await
+}
+
+/// What looks after a mount as long as there is one.
+struct Supervised<S: Corestore> {
+    fs: Arc<Filesystem<S>>,
+    path: PathBuf,
+    notifier: Notifier,
+    session_ended: oneshot::Receiver<io::Result<()>>,
+    stopped: mpsc::Receiver<oneshot::Sender<Result<(), MountError>>>,
+    end: watch::Sender<bool>,
+}
+
+async fn supervise<S: Corestore>(mut this: Supervised<S>) {
+    let invalidations = this.fs.invalidations();
+    let forget = tokio::spawn(async move {
+        if let Some(invalidations) = invalidations {
+            tell_kernel(this.notifier, invalidations).await;
+        }
+    });
+    let mut asked = None;
+    let mut result = Ok(());
+    tokio::select! {
+        Some(answer) = this.stopped.recv() => {
+            asked = Some(answer);
+            result = unmount(&this.fs, &this.path, &mut this.session_ended).await;
+        }
+        session = &mut this.session_ended => {
+            if let Ok(Err(error)) = session {
+                tracing::warn!(%error, path = %this.path.display(), "the mount ended");
+            }
+        }
+    }
+    forget.abort();
+    // What was written since, or by whoever had files open.
+    let saved = this.fs.sync_all().await.map_err(MountError::Unsaved);
+    if let Err(error) = &saved {
+        tracing::error!(%error, path = %this.path.display(), "unmounted");
+    }
+    let _ = this.end.send(true);
+    if let Some(answer) = asked {
+        let _ = answer.send(result.and(saved));
+    }
+}
+
+async fn unmount<S: Corestore>(
+    fs: &Filesystem<S>,
+    path: &Path,
+    session_ended: &mut oneshot::Receiver<io::Result<()>>,
+) -> Result<(), MountError> {
+    // While everybody can still see it; the rest is quick then.
+    if let Err(error) = fs.sync_all().await {
+        tracing::warn!(%error, "before unmounting");
+    }
+    let at = path.to_owned();
+    blocking(move || {
+        let device = at.metadata().map(|at| at.dev()).unwrap_or(0);
+        if nix::mount::umount(&at).is_ok() {
+            return Ok(None);
+        }
+        detach(&at)?;
+        Ok(Some(device))
+    })
+    .await?;
+    if tokio::time::timeout(GRACE, session_ended).await.is_err() {
+        tracing::info!(path = %path.display(), "unmounted while files were open");
+    }
+    Ok(())
+}
+
+/// Tells the kernel what to forget. In a thread of its own: it may have to wait for an
+/// operation that is under way.
+async fn tell_kernel(notifier: Notifier, mut invalidations: mpsc::Receiver<Invalidation>) {
+    let mut batch = Vec::new();
+    while invalidations.recv_many(&mut batch, BATCH).await > 0 {
+        let (notifier, now) = (notifier.clone(), std::mem::take(&mut batch));
+        let told = tokio::task::spawn_blocking(move || {
+            for invalidation in now {
+                let told = match &invalidation {
+                    Invalidation::Name { parent, name } => {
+                        notifier.inval_entry(INodeNo(*parent), OsStr::new(name))
+                    }
+                    Invalidation::Inode(ino) => notifier.inval_inode(INodeNo(*ino), 0, 0),
+                };
+                if let Err(error) = told {
+                    tracing::debug!(%error, ?invalidation, "the kernel did not take it");
+                }
+            }
+        });
+        if told.await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes sure that `path` is a directory where something can be mounted.
+fn prepare(path: &Path, force: bool) -> Result<PathBuf, MountError> {
+    if !Path::new("/dev/fuse").exists() {
+        return Err(MountError::NoFuse);
+    }
+    let mut found = path.metadata();
+    if matches!(&found, Err(error) if error.raw_os_error() == Some(libc::ENOTCONN)) {
+        if !force {
+            return Err(MountError::Dead(path.to_owned()));
+        }
+        detach(path)?;
+        found = path.metadata();
+    }
+    let found = match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let made = std::fs::create_dir_all(path).and_then(|()| path.metadata());
+            made.map_err(|error| failed("Could not create", path, error))?
+        }
+        found => found.map_err(|error| failed("Could not look at", path, error))?,
+    };
+    if !found.is_dir() {
+        return Err(MountError::NotADirectory(path.to_owned()));
+    }
+    let path = path.canonicalize().map_err(|error| failed("Could not look at", path, error))?;
+    let parent = path.parent().and_then(|parent| parent.metadata().ok());
+    if parent.is_some_and(|parent| parent.dev() != found.dev()) {
+        return Err(MountError::InUse(path));
+    }
+    Ok(path)
+}
+
+fn config(options: &MountOptions) -> Config {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::FSName("hyperdrive".into()),
+        MountOption::Subtype("hyperdrive".into()),
+        MountOption::DefaultPermissions,
+        MountOption::NoDev,
+        // Drives come from strangers.
+        MountOption::NoSuid,
+        MountOption::NoAtime,
+        if options.read_only { MountOption::RO } else { MountOption::RW },
+    ];
+    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+    config.n_threads = Some(options.threads.max(1));
+    config.clone_fd = true;
+    config
+}
+
+/// Takes the mount away from its name; what has files open there keeps them for now.
+fn detach(path: &Path) -> Result<(), MountError> {
+    let error = match nix::mount::umount2(path, MntFlags::MNT_DETACH) {
+        Ok(()) => return Ok(()),
+        Err(nix::errno::Errno::EPERM) => {
+            let run = Command::new("fusermount3").args(["-u", "-z", "--"]).arg(path).output();
+            match run {
+                Ok(output) if output.status.success() => return Ok(()),
+                Ok(output) => io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+                Err(error) => io::Error::new(error.kind(), format!("fusermount3: {error}")),
+            }
+        }
+        Err(errno) => errno.into(),
+    };
+    Err(failed("Could not unmount", path, error))
+}
+
+/// The kernel reads ahead 128 KiB on FUSE mounts, whatever we ask for; root may raise it.
+fn widen_read_ahead(path: PathBuf) {
+    tokio::task::spawn_blocking(move || {
+        let Ok(device) = path.metadata().map(|metadata| metadata.dev()) else { return };
+        let (major, minor) = (libc::major(device), libc::minor(device));
+        let _ = std::fs::write(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"), "1024");
+    });
+}
+
+fn failed(doing: &'static str, path: &Path, error: io::Error) -> MountError {
+    MountError::Io { doing, path: path.to_owned(), error }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MountError> + Send + 'static,
+) -> Result<T, MountError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
