@@ -56,7 +56,8 @@ pub async fn export(
     loop {
         let mut progress = Progress::new(setup.output, "Exporting");
         let summary =
-            hyperdrive_service::export(&drive, "/", &dir, recursive, &mut |event| progress.event(event)).await?;
+            hyperdrive_service::export(&drive, "/", &dir, recursive, &mut |event| progress.event(event))
+                .await?;
         progress.finish();
         summarise(setup, "Export", &drive.key().to_string(), &dir, &summary)?;
         if !watch {

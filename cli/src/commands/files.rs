@@ -66,7 +66,11 @@ pub async fn cat(setup: &Setup, path: &Path) -> anyhow::Result<()> {
     let inside = client.root().follow(&client.in_drive(path)?).await.map_err(ServiceError::from)?;
     let located = client.root().locate(&inside).await.map_err(ServiceError::from)?;
     if located.stat.is_dir() {
-        return Err(ServiceError::Usage(format!("{} is a folder. To list it: hyperdrive ls", path.display())).into());
+        return Err(ServiceError::Usage(format!(
+            "{} is a folder. To list it: hyperdrive ls",
+            path.display()
+        ))
+        .into());
     }
     let reader = located.drive.reader(&located.stat);
     let mut offset = 0;
@@ -84,13 +88,15 @@ pub async fn put(setup: &Setup, path: &Path, file: Option<&Path>) -> anyhow::Res
     let client = setup.client().await?;
     let (size, mode) = match file {
         Some(from) => {
-            let file = std::fs::File::open(from).with_context(|| format!("Could not read {}", from.display()))?;
+            let file =
+                std::fs::File::open(from).with_context(|| format!("Could not read {}", from.display()))?;
             client.put(path, file).await?
         }
         None => {
             // Standard input can be of any size and cannot be read twice: it goes by a file.
             let mut copy = tempfile::tempfile().context("Could not make a temporary file")?;
-            std::io::copy(&mut std::io::stdin().lock(), &mut copy).context("Could not read standard input")?;
+            std::io::copy(&mut std::io::stdin().lock(), &mut copy)
+                .context("Could not read standard input")?;
             client.put(path, copy).await?
         }
     };

@@ -10,8 +10,8 @@ mod system;
 use crate::args::{Cli, Command, TargetArgs};
 use crate::output::Output;
 use anyhow::Context;
-use hyperdrive_service::{ClientOptions, Endpoint, HyperdriveClient, ServiceError, Target};
 use hyperdrive_service::Key;
+use hyperdrive_service::{ClientOptions, Endpoint, HyperdriveClient, ServiceError, Target};
 
 /// What every command has at hand.
 pub struct Setup {
@@ -35,10 +35,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         return system::completions(shell);
     }
     let mut options = ClientOptions::new()?;
-    options.endpoint = match cli.port {
-        Some(port) => Endpoint::tcp(cli.host.as_deref().unwrap_or("localhost"), port),
-        None => Endpoint::unix(cli.host.as_deref()),
-    };
+    options.endpoint = Endpoint::resolve(cli.host.as_deref(), cli.port);
     options.timeout = cli.timeout;
     let setup = Setup { output, options };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -70,8 +67,7 @@ async fn dispatch(setup: &Setup, command: Command) -> anyhow::Result<()> {
         }
         Command::Import { dir, key, no_seed, watch, no_ignore, all, keep } => {
             let key = key.as_deref().map(self::key).transpose()?;
-            let options =
-                hyperdrive_service::ImportOptions { ignore_files: !no_ignore, all, keep };
+            let options = hyperdrive_service::ImportOptions { ignore_files: !no_ignore, all, keep };
             copy::import(setup, &dir, key, !no_seed, watch, &options).await
         }
         Command::Export { key, dir, recursive, watch } => {
@@ -83,7 +79,9 @@ async fn dispatch(setup: &Setup, command: Command) -> anyhow::Result<()> {
         Command::Put { path, file } => files::put(setup, &path, file.as_deref()).await,
         Command::Rm { path, recursive } => files::rm(setup, &path, recursive).await,
         Command::Mkdir { path, parents } => files::mkdir(setup, &path, parents).await,
-        Command::Log { target, limit } => history::log(setup, &self::target(&target)?, target.root, limit).await,
+        Command::Log { target, limit } => {
+            history::log(setup, &self::target(&target)?, target.root, limit).await
+        }
         Command::Diff { path, from } => history::diff(setup, &path, &from).await,
         Command::CheckoutMount { path, version, at } => {
             history::checkout_mount(setup, &path, &version, &at).await

@@ -19,13 +19,10 @@ pub async fn start(setup: &Setup, args: Start) -> anyhow::Result<()> {
     options.allow_other = args.allow_other;
     options.read_only = args.read_only;
     options.force = args.force;
-    let storage = match &args.storage {
-        Some(dir) => dir.clone(),
-        None => hyperspace::config::default_storage().context("Where to keep the cores is not known")?,
-    };
+    let storage = args.storage.clone().unwrap_or_else(hyperspace::config::default_storage);
     options.storage = Some(storage.clone());
 
-    let server = match options.endpoint.is_listening().await {
+    let server = match is_listening(&options.endpoint).await {
         true => None,
         false if args.no_embedded => anyhow::bail!(
             "No Hyperspace server is listening at {}. Start one with: hyperspace, or leave out --no-embedded",
@@ -43,7 +40,7 @@ pub async fn start(setup: &Setup, args: Start) -> anyhow::Result<()> {
 /// Runs the service until a signal, or until somebody unmounts the drive.
 async fn run(setup: &Setup, options: ServiceOptions, embedded: bool, stop: &mut Stop) -> anyhow::Result<()> {
     let fuse = options.fuse;
-    let mut service = tokio::select! {
+    let service = tokio::select! {
         started = Service::start(options) => started?,
         () = stop.asked() => return Ok(()),
     };
@@ -84,25 +81,35 @@ async fn run(setup: &Setup, options: ServiceOptions, embedded: bool, stop: &mut 
     Ok(())
 }
 
+/// Does anything accept connections there?
+async fn is_listening(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Unix(path) => tokio::net::UnixStream::connect(path).await.is_ok(),
+        Endpoint::Tcp(address) => tokio::net::TcpStream::connect(address).await.is_ok(),
+    }
+}
+
 async fn embedded(
     endpoint: &Endpoint,
     storage: PathBuf,
     bootstrap: Vec<String>,
 ) -> anyhow::Result<hyperspace::RunningServer> {
+    let listen = match endpoint {
+        Endpoint::Unix(path) => hyperspace::Endpoint::Unix(path.clone()),
+        Endpoint::Tcp(address) => {
+            let resolved =
+                tokio::net::lookup_host(address).await.with_context(|| format!("No such host: {address}"))?;
+            let first = resolved.into_iter().next().with_context(|| format!("No address of {address}"))?;
+            hyperspace::Endpoint::Tcp(first)
+        }
+    };
     let config = hyperspace::Config {
-        storage: Some(storage),
+        storage: hyperspace::Storage::Folder(storage),
+        endpoint: Some(listen),
         bootstrap,
-        ..hyperspace::Config::new(listen_on(endpoint))
+        ..hyperspace::Config::default()
     };
     hyperspace::start(config).await.context("Could not start a Hyperspace server")
-}
-
-/// The server's word for where the client would have connected.
-fn listen_on(endpoint: &Endpoint) -> hyperspace::Listen {
-    match endpoint {
-        Endpoint::Unix(path) => hyperspace::Listen::Unix(path.clone()),
-        Endpoint::Tcp(address) => hyperspace::Listen::Tcp(address.clone()),
-    }
 }
 
 /// SIGINT and SIGTERM.

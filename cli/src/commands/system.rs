@@ -45,9 +45,9 @@ pub fn force_unmount(settings: &Setup, mnt: Option<&Path>) -> anyhow::Result<()>
         },
     };
     setup::force_unmount(&mnt)?;
-    settings.output.result(&serde_json::json!({ "unmounted": mnt }), |out| {
-        writeln!(out, "Unmounted {}", mnt.display())
-    })
+    settings
+        .output
+        .result(&serde_json::json!({ "unmounted": mnt }), |out| writeln!(out, "Unmounted {}", mnt.display()))
 }
 
 pub fn fuse_setup(settings: &Setup) -> anyhow::Result<()> {

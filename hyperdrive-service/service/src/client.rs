@@ -9,7 +9,9 @@ use crate::config::{self, Config};
 use crate::{ServiceError, paths, setup};
 use hyperdrive::{Attrs, Drive, DriveError, DriveOptions, Drives, Entry, Located, MountEntry, Op};
 use hyperspace_api::{Core, DiscoveryKey, Key};
-use hyperspace_client::{Endpoint, HyperspaceClient, NetworkConfig, NetworkStatus, RemoteCorestore, RemoteNetworker};
+use hyperspace_client::{
+    Endpoint, HyperspaceClient, NetworkConfig, NetworkStatus, RemoteCorestore, RemoteNetworker,
+};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -366,7 +368,9 @@ impl HyperdriveClient {
                     Ok(stat) if stat.is_dir() => {}
                     Ok(_) => return Err(ServiceError::usage(format!("{at} is not a folder."))),
                     Err(DriveError::NotFound { .. }) => {
-                        self.root.apply(vec![Op::Mkdir { path: at.clone(), attrs: our_attrs(0o755) }]).await?;
+                        self.root
+                            .apply(vec![Op::Mkdir { path: at.clone(), attrs: our_attrs(0o755) }])
+                            .await?;
                     }
                     Err(e) => return Err(e.into()),
                 }

@@ -47,13 +47,15 @@ impl Config {
     /// Reads the file in `dir`; the default if there is none.
     pub fn load(dir: &Path) -> Result<Self, ServiceError> {
         let path = file(dir);
-        let failed = |e: std::io::Error| ServiceError::config(format!("Could not read {}: {e}", path.display()));
+        let failed =
+            |e: std::io::Error| ServiceError::config(format!("Could not read {}: {e}", path.display()));
         let text = match std::fs::File::open(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(e) => return Err(failed(e)),
             Ok(file) => {
                 let mut text = String::new();
-                std::io::Read::read_to_string(&mut std::io::Read::take(file, MAX_SIZE), &mut text).map_err(failed)?;
+                std::io::Read::read_to_string(&mut std::io::Read::take(file, MAX_SIZE), &mut text)
+                    .map_err(failed)?;
                 text
             }
         };
@@ -65,7 +67,8 @@ impl Config {
     /// Writes the file in `dir`, whole or not at all, readable by its owner only.
     pub fn save(&self, dir: &Path) -> Result<(), ServiceError> {
         let path = file(dir);
-        let failed = |e: std::io::Error| ServiceError::config(format!("Could not write {}: {e}", path.display()));
+        let failed =
+            |e: std::io::Error| ServiceError::config(format!("Could not write {}: {e}", path.display()));
         std::fs::create_dir_all(dir).map_err(failed)?;
         let mut text = serde_json::to_string_pretty(self).map_err(|e| failed(e.into()))?;
         text.push('\n');
@@ -111,7 +114,10 @@ mod tests {
         config.save(dir.path()).unwrap();
         let path = dir.path().join("fuse.json");
         let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text, format!("{{\n  \"rootDriveKey\": \"{}\",\n  \"mnt\": \"/mnt/x\"\n}}\n", "01".repeat(32)));
+        assert_eq!(
+            text,
+            format!("{{\n  \"rootDriveKey\": \"{}\",\n  \"mnt\": \"/mnt/x\"\n}}\n", "01".repeat(32))
+        );
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Config::load(dir.path()).unwrap(), config);
         assert_eq!(config.root_drive_key().unwrap(), Some(Key::from([1; 32])));

@@ -99,7 +99,8 @@ async fn one(
     if !stat.is_file() {
         return Err(ServiceError::usage(format!("{path} is of a kind that has no content.")));
     }
-    if there.is_some_and(|there| there.len() == stat.size && there.modified().is_ok_and(|t| t == time(stat))) {
+    if there.is_some_and(|there| there.len() == stat.size && there.modified().is_ok_and(|t| t == time(stat)))
+    {
         return Ok(false);
     }
     write_file(drive, path, &to).await?;

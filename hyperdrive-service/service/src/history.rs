@@ -48,7 +48,9 @@ impl HyperdriveClient {
             return Ok(version);
         }
         self.tags(target).await?.get(text).copied().ok_or_else(|| {
-            ServiceError::usage(format!("{text:?} is neither a version number nor a tag. To list tags: hyperdrive tag PATH"))
+            ServiceError::usage(format!(
+                "{text:?} is neither a version number nor a tag. To list tags: hyperdrive tag PATH"
+            ))
         })
     }
 
@@ -72,7 +74,9 @@ impl HyperdriveClient {
         let located = self.locate(target).await?;
         let current = located.drive.version();
         if from > current {
-            return Err(ServiceError::usage(format!("The drive is at version {current}; there is no version {from} yet.")));
+            return Err(ServiceError::usage(format!(
+                "The drive is at version {current}; there is no version {from} yet."
+            )));
         }
         let mut changes: Vec<Change> = located
             .drive
@@ -101,11 +105,19 @@ impl HyperdriveClient {
     }
 
     /// Names a version; without one, the current. Returns the version named.
-    pub async fn create_tag(&self, target: &Target, name: &str, version: Option<u64>) -> Result<u64, ServiceError> {
+    pub async fn create_tag(
+        &self,
+        target: &Target,
+        name: &str,
+        version: Option<u64>,
+    ) -> Result<u64, ServiceError> {
         let drive = self.locate(target).await?.drive;
         let version = version.unwrap_or_else(|| drive.version());
         if version > drive.version() {
-            return Err(ServiceError::usage(format!("The drive is at version {}; there is no version {version} yet.", drive.version())));
+            return Err(ServiceError::usage(format!(
+                "The drive is at version {}; there is no version {version} yet.",
+                drive.version()
+            )));
         }
         drive.create_tag(name, Some(version)).await?;
         self.flush().await?;

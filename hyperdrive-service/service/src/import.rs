@@ -87,7 +87,10 @@ pub async fn import(
     let found = tokio::task::spawn_blocking(move || scan(&root, &opts))
         .await
         .map_err(|e| ServiceError::Mount(format!("The folder could not be read: {e}")))??;
-    progress(Event::Total { entries: found.len() as u64, bytes: found.values().map(|f| size_of(&f.meta)).sum() });
+    progress(Event::Total {
+        entries: found.len() as u64,
+        bytes: found.values().map(|f| size_of(&f.meta)).sum(),
+    });
 
     let mut importer = Importer { drive, at, summary: Summary::default(), ops: Vec::new(), bytes: 0 };
     let mut present: BTreeMap<String, Stat> = match drive.walk(at, WalkOptions { mounts: false }).await {
@@ -109,7 +112,8 @@ pub async fn import(
         .map(|(path, _)| path.clone())
         .collect();
     // Nothing beneath a mount was walked, but a folder with a mount in it has to stay.
-    let mounts: Vec<String> = present.iter().filter(|(_, s)| s.mount.is_some()).map(|(p, _)| p.clone()).collect();
+    let mounts: Vec<String> =
+        present.iter().filter(|(_, s)| s.mount.is_some()).map(|(p, _)| p.clone()).collect();
     for path in gone.iter().rev() {
         if mounts.iter().any(|mount| mirror::relative(path, mount).is_some()) {
             continue;
@@ -179,7 +183,8 @@ impl Importer<'_> {
     async fn bring(&mut self, path: &str, new: &Found, old: Option<&Stat>) -> Result<bool, ServiceError> {
         let meta = &new.meta;
         let attrs = attrs_of(meta);
-        let same_attrs = |old: &Stat| old.mode & 0o7777 == attrs.mode && old.mtime == attrs.mtime.unwrap_or(0);
+        let same_attrs =
+            |old: &Stat| old.mode & 0o7777 == attrs.mode && old.mtime == attrs.mtime.unwrap_or(0);
         let to = mirror::join(self.at, path);
         if meta.is_dir() {
             match old {
@@ -339,7 +344,10 @@ fn scan(dir: &Path, options: &ImportOptions) -> Result<BTreeMap<String, Found>, 
     let mut found = BTreeMap::new();
     for entry in walk.build() {
         let entry = entry.map_err(|e| {
-            ServiceError::io(format!("Could not read {}", dir.display()), std::io::Error::other(e.to_string()))
+            ServiceError::io(
+                format!("Could not read {}", dir.display()),
+                std::io::Error::other(e.to_string()),
+            )
         })?;
         if entry.depth() == 0 {
             continue;

@@ -124,7 +124,8 @@ impl FolderWatch {
         if self.events.recv().await.is_none() {
             return std::future::pending().await;
         }
-        let settle = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, self.events.recv()).await {} };
+        let settle =
+            async { while let Ok(Some(())) = tokio::time::timeout(QUIET, self.events.recv()).await {} };
         let _ = tokio::time::timeout(NEVER_QUIET, settle).await;
     }
 }

@@ -4,7 +4,8 @@ use crate::client::{RemoteDrive, connect};
 use crate::config::{self, Config};
 use crate::{ServiceError, paths};
 use hyperdrive::{CommitPolicy, DriveOptions, Drives};
-use hyperdrive_fuse::{Filesystem, FilesystemOptions, MountOptions, Mounted};
+use hyperdrive_fuse::fs::{Filesystem, types::FsOptions};
+use hyperdrive_fuse::{MountOptions, Mounted};
 use hyperspace_api::Key;
 use hyperspace_client::{Endpoint, HyperspaceClient, NetworkConfig, RemoteCorestore, RemoteNetworker};
 use std::path::{Path, PathBuf};
@@ -101,14 +102,7 @@ impl Service {
             false => None,
         };
         let networking = tokio::spawn(find_peers_of_mounts(rpc.network(), root.clone()));
-        Ok(Self {
-            _rpc: rpc,
-            drives,
-            root,
-            mnt,
-            mounted,
-            _networking: AbortOnDropHandle::new(networking),
-        })
+        Ok(Self { _rpc: rpc, drives, root, mnt, mounted, _networking: AbortOnDropHandle::new(networking) })
     }
 
     /// The root drive.
@@ -122,8 +116,8 @@ impl Service {
     }
 
     /// Returns when somebody unmounted the drive; never if it is not mounted.
-    pub async fn unmounted(&mut self) {
-        match &mut self.mounted {
+    pub async fn unmounted(&self) {
+        match &self.mounted {
             Some(mounted) => mounted.wait().await,
             None => std::future::pending().await,
         }
@@ -151,10 +145,10 @@ async fn mount(
     let filesystem = Filesystem::new(
         drives.clone(),
         root.clone(),
-        FilesystemOptions {
+        FsOptions {
             read_only: options.read_only,
-            statfs_path: options.storage.clone(),
-            ..FilesystemOptions::default()
+            storage: options.storage.clone().unwrap_or_else(std::env::temp_dir),
+            ..FsOptions::default()
         },
     );
     let how = MountOptions {

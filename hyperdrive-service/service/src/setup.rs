@@ -66,7 +66,9 @@ fn allow_other(conf: &Path) -> Check {
         found: match (allowed, root) {
             (true, _) => format!("user_allow_other is set in {}", conf.display()),
             (false, true) => "not needed by root".to_owned(),
-            (false, false) => format!("user_allow_other is not set in {} (only --allow-other needs it)", conf.display()),
+            (false, false) => {
+                format!("user_allow_other is not set in {} (only --allow-other needs it)", conf.display())
+            }
         },
         mend: (!root && !allowed).then(|| format!("echo user_allow_other | sudo tee -a {}", conf.display())),
     }
@@ -133,9 +135,10 @@ fn unescape(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;
     while i < bytes.len() {
-        let octal = bytes.get(i + 1..i + 4).filter(|_| bytes[i] == b'\\').and_then(|digits| {
-            u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
-        });
+        let octal = bytes
+            .get(i + 1..i + 4)
+            .filter(|_| bytes[i] == b'\\')
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         match octal {
             Some(byte) => {
                 out.push(byte);
