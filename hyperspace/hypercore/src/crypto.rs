@@ -3,9 +3,11 @@
 //! Everything is BLAKE2b-256 and Ed25519 as libsodium does them. Where a hash has a key,
 //! it is BLAKE2's own key parameter, never a prefix of the message.
 
+mod block_cipher;
 mod hash;
 mod keys;
 pub mod namespace;
 
+pub use block_cipher::{BlockCipher, PADDING};
 pub use hash::{Hash, hash, hash_leaves, hash_pairs, keyed_hash, leaf_hash, parent_hash, tree_hash};
 pub use keys::{KeyPair, PublicKey, SIGNATURE_BYTES, Signature, verify};

@@ -1,6 +1,7 @@
 //! Byte for byte what npm's packages do: every section of `tests/vectors/hypercore-11.json`.
 
 mod encodings;
+mod encryption;
 mod keys;
 mod log;
 mod manifests;
