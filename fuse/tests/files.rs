@@ -268,10 +268,11 @@ async fn network() {
     let store = MemoryStore::new();
     let mount = mount_store(&store).await;
     let other = mount.drives.create().await.unwrap();
-    other.put_file("/d/hello", "hello".into(), hyperdrive::Attrs::file()).await.unwrap();
+    other.mkdir("/d", hyperdrive::Attrs::dir()).await.unwrap();
+    other.put_file("/d/hello", "hello", hyperdrive::Attrs::file()).await.unwrap();
     other.commit().await.unwrap();
     let version = other.version();
-    other.put_file("/d/later", "later".into(), hyperdrive::Attrs::file()).await.unwrap();
+    other.put_file("/d/later", "later", hyperdrive::Attrs::file()).await.unwrap();
     let (hex, z32) = (other.key().to_string(), other.key().to_z32());
     let script = format!(
         r#"

@@ -33,6 +33,13 @@ pub async fn mount_with(store: &MemoryStore, options: MountOptions, shown: FsOpt
     TestMount { path, mounted, drive, drives, _dir: dir }
 }
 
+impl Drop for TestMount {
+    /// A test that failed leaves nothing behind.
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.path, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
 impl TestMount {
     /// Runs a script in the mount; it must succeed. Its output.
     pub async fn sh(&self, script: &str) -> String {
