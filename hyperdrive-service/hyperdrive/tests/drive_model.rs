@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Model, Step, compare, grouped, immediate, op, run, steps};
+use common::{Model, Step, compare, grouped, immediate, op, prelude, run, steps};
 use hyperdrive::{DriveOptions, Drives};
 use hyperspace_api::memory::MemoryStore;
 use proptest::prelude::*;
@@ -11,7 +11,9 @@ async fn play(options: DriveOptions, steps: Vec<Step>) {
     let store = MemoryStore::new();
     let drives = Drives::new(store.clone(), options);
     let drive = drives.create().await.unwrap();
-    let mut model = Model::default();
+    let mut model = Model::of(&prelude());
+    drive.apply(prelude()).await.unwrap();
+    drive.commit().await.unwrap();
     let mut versions = vec![(drive.version(), model.clone())];
     for step in steps {
         match step {
@@ -57,7 +59,8 @@ proptest! {
         run(async {
             let options = if at_once { immediate() } else { grouped() };
             let drive = Drives::new(MemoryStore::new(), options).create().await.unwrap();
-            let mut model = Model::default();
+            let mut model = Model::of(&prelude());
+            drive.apply(prelude()).await.unwrap();
             for batch in batches {
                 let mut after = model.clone();
                 let expected = batch.iter().try_for_each(|op| after.apply(op));
@@ -81,7 +84,12 @@ proptest! {
             let one = Drives::new(store.clone(), options[0]).create_named("shared").await.unwrap();
             let two = Drives::new(store.clone(), options[1]).create_named("shared").await.unwrap();
             assert_eq!(one.key(), two.key());
-            let mut model = Model::default();
+            let mut model = Model::of(&prelude());
+            one.apply(prelude()).await.unwrap();
+            one.flush().await.unwrap();
+            while two.version() != one.version() {
+                tokio::task::yield_now().await;
+            }
             for (first, op) in turns {
                 let drive = if first { &one } else { &two };
                 let done = drive.apply(vec![op.clone()]).await.map_err(|error| error.errno());

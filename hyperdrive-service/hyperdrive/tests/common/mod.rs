@@ -3,7 +3,9 @@
 #![allow(dead_code, missing_docs)]
 
 use bytes::Bytes;
-use hyperdrive::{AttrChange, Attrs, CommitPolicy, Content, Drive, DriveOptions, Op, RenameMode, WalkOptions};
+use hyperdrive::{
+    AttrChange, Attrs, CommitPolicy, Content, Drive, DriveOptions, Op, RenameMode, WalkOptions,
+};
 use hyperspace_api::Corestore;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -41,8 +43,8 @@ pub enum Step {
 
 /// Few names, so that they meet.
 fn path() -> impl Strategy<Value = String> {
-    let name = prop_oneof![Just("a"), Just("b"), Just("c"), Just("é")];
-    proptest::collection::vec(name, 1..4).prop_map(|names| format!("/{}", names.join("/")))
+    let name = prop_oneof![4 => Just("a"), 4 => Just("b"), 1 => Just("é")];
+    proptest::collection::vec(name, 1..5).prop_map(|names| format!("/{}", names.join("/")))
 }
 
 fn attrs() -> impl Strategy<Value = Attrs> {
@@ -61,9 +63,21 @@ fn name() -> impl Strategy<Value = String> {
     prop_oneof![Just("user.x".to_owned()), Just("user.y".to_owned())]
 }
 
+/// What is there before the random operations: else most would find nothing.
+pub fn prelude() -> Vec<Op> {
+    let dirs = ["/a", "/b", "/a/a", "/a/b", "/a/b/a", "/a/b/b", "/b/b", "/b/b/a"];
+    let files = ["/a/b/é", "/a/b/a/a", "/a/b/b/b", "/a/a/a", "/b/b/a/b", "/é"];
+    let mkdir = |path: &&str| Op::Mkdir { path: path.to_string(), attrs: Attrs::dir() };
+    let put = |path: &&str| Op::PutFile {
+        path: path.to_string(),
+        attrs: Attrs::file(),
+        content: Content::Bytes(path.to_string().into()),
+    };
+    dirs.iter().map(mkdir).chain(files.iter().map(put)).collect()
+}
+
 pub fn op() -> impl Strategy<Value = Op> {
-    let mode =
-        prop_oneof![4 => Just(RenameMode::Replace), 1 => Just(RenameMode::NoReplace), 2 => Just(RenameMode::Exchange)];
+    let mode = prop_oneof![4 => Just(RenameMode::Replace), 1 => Just(RenameMode::NoReplace), 2 => Just(RenameMode::Exchange)];
     let change = (proptest::option::of(0u32..0o1000), proptest::option::of(0u32..3))
         .prop_map(|(mode, gid)| AttrChange { mode, gid, ..AttrChange::default() });
     prop_oneof![
@@ -137,6 +151,17 @@ impl Default for Model {
 }
 
 impl Model {
+    pub fn of(ops: &[Op]) -> Self {
+        let mut model = Self::default();
+        ops.iter().for_each(|op| model.apply(op).unwrap());
+        model
+    }
+
+    /// Puts all of another model into the new directory `home`.
+    pub fn graft(&mut self, home: &str, other: &Self) {
+        self.put(home, other.root.clone()).unwrap();
+    }
+
     pub fn find(&self, path: &str) -> Result<&Node, i32> {
         parts(path).into_iter().try_fold(&self.root, |node, part| match &node.kind {
             Kind::Dir(entries) => entries.get(part).ok_or(ENOENT),
@@ -196,9 +221,7 @@ impl Model {
                 self.not_a_dir(path)?;
                 self.put(path, Node::new(attrs, Kind::File(bytes(content))))
             }
-            Op::CreateFile { path, attrs } => {
-                self.create(path, Node::new(attrs, Kind::File(Bytes::new())))
-            }
+            Op::CreateFile { path, attrs } => self.create(path, Node::new(attrs, Kind::File(Bytes::new()))),
             Op::Mkdir { path, attrs } => self.create(path, Node::new(attrs, Kind::Dir(BTreeMap::new()))),
             Op::Symlink { path, target, attrs } => {
                 self.create(path, Node::new(attrs, Kind::Link(target.clone())))
