@@ -1,5 +1,7 @@
 //! Programs run to their end.
 
+use crate::scratch::Scratch;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Runs `command` and gives back what it wrote to stdout.
@@ -26,10 +28,11 @@ pub fn attempt(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"))
 }
 
-/// Runs `script` by `sh` in the folder `dir`; it ends at the first command that fails.
+/// Runs `script` by `sh` in the folder `dir`, at home in `scratch`; it ends at the first
+/// command that fails.
 ///
 /// # Panics
 /// If it fails.
-pub fn sh(dir: &std::path::Path, script: &str) -> String {
-    run(Command::new("sh").args(["-euc", script]).current_dir(dir))
+pub fn sh(scratch: &Scratch, dir: &Path, script: &str) -> String {
+    run(scratch.command("sh").args(["-euc", script]).current_dir(dir))
 }
