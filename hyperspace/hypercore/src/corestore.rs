@@ -91,8 +91,8 @@ impl Corestore {
     ///
     /// This may take a while after a crash: call it where blocking does no harm.
     pub fn open(dir: impl AsRef<Path>, options: StoreOptions) -> Result<Self, StoreError> {
-        let _ = dir;
-        Self::memory_with(options)
+        let (engine, primary_key) = Engine::open(dir.as_ref(), &options)?;
+        Ok(Self::new(engine, primary_key, options.idle_cores))
     }
 
     /// A store that keeps everything in memory, and nothing on the disk.

@@ -223,16 +223,9 @@ impl Bitfield {
         self.clear(length..u64::MAX / 2);
     }
 
-    /// A bitfield as stored: its mark, and its pages.
-    pub fn load<'a>(
-        contiguous: u64,
-        pages: impl IntoIterator<Item = (u64, &'a [u8])>,
-    ) -> Result<Self, StoreError> {
-        let mut bitfield = Self { contiguous, ..Self::default() };
-        for (number, bytes) in pages {
-            bitfield.load_page(number, bytes)?;
-        }
-        Ok(bitfield)
+    /// A bitfield as stored: its mark. Its pages follow.
+    pub fn load(contiguous: u64) -> Self {
+        Self { contiguous, ..Self::default() }
     }
 
     /// Puts in a page as stored.
@@ -253,8 +246,8 @@ impl Bitfield {
     }
 }
 
-/// As lengths of runs, the first of zeros; crc32c at the end. Its worst case, 32,768 runs
-/// of one, is no catastrophe.
+/// As lengths of runs, the first of zeros. Its worst case, 32,768 runs of one, is no
+/// catastrophe.
 fn encode(page: &Page) -> Vec<u8> {
     let mut out = Writer::new();
     let (mut value, mut at) = (false, 0);
@@ -272,18 +265,12 @@ fn encode(page: &Page) -> Vec<u8> {
         out.uint(at - start);
         value = !value;
     }
-    let crc = crc32c::crc32c(out.as_slice());
-    out.uint32(crc);
     out.into_vec()
 }
 
 fn decode(bytes: &[u8]) -> Result<Page, StoreError> {
     let damaged = || StoreError::Damaged("a page of held blocks".into());
-    let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
-    if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
-        return Err(damaged());
-    }
-    let mut input = Reader::new(body);
+    let mut input = Reader::new(bytes);
     let mut page = Page::empty();
     let (mut value, mut at) = (false, 0);
     while !input.is_empty() {
@@ -355,9 +342,10 @@ mod tests {
                     };
                 }
             }
-            let stored = Bitfield::load(
-                field.contiguous(), rows.iter().map(|(number, row)| (*number, row.as_slice())),
-            ).unwrap();
+            let mut stored = Bitfield::load(field.contiguous());
+            for (number, row) in &rows {
+                stored.load_page(*number, row).unwrap();
+            }
             let (a, b) = (a.min(b), a.max(b));
             for field in [&field, &stored] {
                 let prefix = bits.iter().take_while(|bit| **bit).count() as u64;

@@ -69,18 +69,19 @@ impl Engine {
         }
     }
 
-    /// The store in a directory, which is made if need be.
-    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+    /// The store in a directory, which is made if need be; and its primary key.
+    pub fn open(dir: &Path, options: &StoreOptions) -> Result<(Self, [u8; 32]), StoreError> {
         let catalog = Arc::default();
-        let (disk, next_core) = Disk::open(dir, options, Arc::clone(&catalog))?;
-        Ok(Self {
+        let (disk, primary_key, next_core) = Disk::open(dir, options, Arc::clone(&catalog))?;
+        let engine = Self {
             disk: Some(disk),
             catalog,
             budget: Budget::new(options.cache_bytes),
             next_core: AtomicU64::new(next_core),
             commits: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-        })
+        };
+        Ok((engine, primary_key))
     }
 
     /// What the caches may take.

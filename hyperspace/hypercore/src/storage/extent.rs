@@ -174,11 +174,6 @@ impl Extent {
         Self { first: self.first, table: self.table.clone(), place: Place::Inline(data) }
     }
 
-    /// The same extent, moved.
-    pub fn moved_to(&self, id: SegmentId, offset: u64) -> Self {
-        Self { first: self.first, table: self.table.clone(), place: Place::Segment { id, offset } }
-    }
-
     /// A bit for each block (the lowest for the first) whose bytes in `data` fail their check.
     pub fn bad_blocks(&self, data: &[u8]) -> u128 {
         let mut bad = 0;
@@ -190,19 +185,9 @@ impl Extent {
         bad
     }
 
-    /// Both in one, if `next` follows right after it, both are inline, and the whole
-    /// stays within what an extent may be.
-    pub fn joined(run: &[Extent]) -> Option<Self> {
-        let first = run.first()?.first;
-        let mut table = Vec::with_capacity(run.iter().map(Extent::count).sum());
-        let mut bytes = BytesMut::with_capacity(run.iter().map(|extent| extent.size() as usize).sum());
-        for extent in run {
-            let Place::Inline(data) = &extent.place else { return None };
-            let base = bytes.len() as u32;
-            table.extend(extent.table.iter().map(|entry| Entry { end: base + entry.end, crc: entry.crc }));
-            bytes.extend_from_slice(data);
-        }
-        Some(Self { first, table: table.into(), place: Place::Inline(bytes.freeze()) })
+    /// Has the other one the same blocks, wherever they are?
+    pub fn same_blocks(&self, other: &Extent) -> bool {
+        self.first == other.first && self.table == other.table
     }
 
     /// Writes the table: four bytes of size and four of crc32c a block.
@@ -272,6 +257,70 @@ pub fn split(first: u64, blocks: &[Bytes], mut place: impl FnMut(&[Bytes], u64) 
     extents
 }
 
+/// Joins extents that follow each other into fewer and larger ones, as [`split`] would have
+/// cut them.
+#[derive(Default)]
+pub struct Joiner {
+    run: Vec<Extent>,
+    count: usize,
+    size: u64,
+}
+
+impl Joiner {
+    /// Adds an extent. Gives one that is complete, if this one does not go with it.
+    pub fn push(&mut self, next: Extent) -> Option<Extent> {
+        let done = if self.takes(&next) { None } else { self.finish() };
+        self.count += next.count();
+        self.size += next.size();
+        self.run.push(next);
+        done
+    }
+
+    fn takes(&self, next: &Extent) -> bool {
+        let (Some(head), Some(last)) = (self.run.first(), self.run.last()) else { return true };
+        let neighbours = match (&head.place, &next.place) {
+            (Place::Inline(_), Place::Inline(_)) => true,
+            (Place::Segment { id, offset }, Place::Segment { id: next_id, offset: next_offset }) => {
+                id == next_id && offset + self.size == *next_offset
+            }
+            _ => false,
+        };
+        let large = self.size / self.count as u64 >= LARGE as u64;
+        let size = self.size + next.size();
+        neighbours
+            && last.end() == next.first
+            && self.count + next.count() <= MAX_BLOCKS
+            && large == (next.size() / next.count() as u64 >= LARGE as u64)
+            && size <= if large { MAX_BYTES } else { SMALL_BYTES as u64 }
+    }
+
+    /// What is left.
+    pub fn finish(&mut self) -> Option<Extent> {
+        let (run, count) = (std::mem::take(&mut self.run), std::mem::take(&mut self.count));
+        let size = std::mem::take(&mut self.size);
+        if run.len() < 2 {
+            return run.into_iter().next();
+        }
+        let mut table = Vec::with_capacity(count);
+        let mut bytes = BytesMut::new();
+        let mut base = 0;
+        for extent in &run {
+            table.extend(extent.table.iter().map(|entry| Entry { end: base + entry.end, crc: entry.crc }));
+            base += extent.size() as u32;
+            if let Place::Inline(data) = &extent.place {
+                bytes.reserve(size as usize - bytes.len());
+                bytes.extend_from_slice(data);
+            }
+        }
+        let head = run.first()?;
+        let place = match head.place {
+            Place::Inline(_) => Place::Inline(bytes.freeze()),
+            Place::Segment { id, offset } => Place::Segment { id, offset },
+        };
+        Some(Extent { first: head.first, table: table.into(), place })
+    }
+}
+
 /// All bytes of the blocks in one buffer of its own.
 pub fn concat(blocks: &[Bytes]) -> Bytes {
     let mut data = BytesMut::with_capacity(blocks.iter().map(Bytes::len).sum());
@@ -316,6 +365,26 @@ mod tests {
                 prop_assert_eq!(&read.unwrap(), extent);
             }
             prop_assert_eq!(next, first + blocks.len() as u64);
+        }
+
+        #[test]
+        fn joining_loses_nothing(blocks in blocks(), cuts in prop::collection::vec(1usize..40, 300)) {
+            let (mut extents, mut rest, mut cuts) = (Vec::new(), blocks.as_slice(), cuts.into_iter());
+            while !rest.is_empty() {
+                let (part, after) = rest.split_at(cuts.next().unwrap_or(1).min(rest.len()));
+                let first = (blocks.len() - rest.len()) as u64;
+                extents.extend(split(first, part, |blocks, _| Place::Inline(concat(blocks))));
+                rest = after;
+            }
+            let before = extents.len();
+            let mut joiner = Joiner::default();
+            let mut joined: Vec<_> = extents.into_iter().filter_map(|extent| joiner.push(extent)).collect();
+            joined.extend(joiner.finish());
+            prop_assert!(joined.len() <= before);
+            for (index, block) in blocks.iter().enumerate() {
+                let found = joined.iter().find_map(|extent| extent.locate(index as u64));
+                prop_assert_eq!(found, Some(Located::Inline(block.clone())));
+            }
         }
 
         #[test]

@@ -2,14 +2,22 @@
 pub(crate) mod bitfield;
 pub(crate) mod cache;
 mod catalog;
+pub(crate) mod db;
 mod disk;
 pub(crate) mod engine;
 mod error;
 pub(crate) mod extent;
+mod fold;
+mod journal;
+mod lock;
 pub(crate) mod nodes;
 pub(crate) mod op;
-mod segment;
+mod reclaim;
+mod recover;
+mod seal;
+pub(crate) mod segment;
 pub(crate) mod tail;
+mod worker;
 
 pub use error::StoreError;
 

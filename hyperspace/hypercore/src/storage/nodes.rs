@@ -119,26 +119,20 @@ impl NodePage {
         self.nodes.capacity() * 40 + 64
     }
 
-    /// As stored: a bit a place, then size and hash of those that are there, then a crc32c.
+    /// As stored: a bit a place, then size and hash of those that are there.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::with_capacity(20 + self.nodes.len() * 40);
         out.raw(&self.present.to_le_bytes());
         for (size, hash) in &self.nodes {
             out.uint64(*size).raw(hash);
         }
-        let crc = crc32c::crc32c(out.as_slice());
-        out.uint32(crc);
         out.into_vec()
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         let damaged = || StoreError::Damaged("a page of tree nodes".into());
-        let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
-        if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
-            return Err(damaged());
-        }
-        let mut input = Reader::new(body);
+        let mut input = Reader::new(bytes);
         let present = u128::from_le_bytes(input.fixed()?);
         if input.remaining() != present.count_ones() as usize * 40 {
             return Err(damaged());
