@@ -347,12 +347,14 @@ impl<S: Corestore> fuser::Filesystem for Adapter<S> {
         if let Err(errno) = self.fs.write(ino.0, offset, data) {
             return reply.error(code(errno));
         }
-        if !flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
+        let kill = flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        if !kill && !self.fs.congested(ino.0) {
             return reply.written(written);
         }
         let fs = self.fs();
         self.run(async move {
-            match fs.drop_privileges(ino.0).await {
+            let stripped = if kill { fs.drop_privileges(ino.0).await } else { Ok(()) };
+            match stripped.and(fs.drained(ino.0).await) {
                 Ok(()) => reply.written(written),
                 Err(errno) => reply.error(code(errno)),
             }

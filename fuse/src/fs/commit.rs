@@ -59,6 +59,8 @@ impl<S: Corestore> Filesystem<S> {
         state.saved = changes;
         state.base_limit = base.size().min(state.shrunk_to);
         state.base = base;
+        state.in_flight = None;
+        state.may_stream = true;
         if state.changes == changes {
             state.staging.clear();
         }
@@ -146,6 +148,10 @@ impl<S: Corestore> Filesystem<S> {
 
 fn way<S: Corestore>(state: &super::open_file::State<S>) -> Way<S> {
     let (size, limit) = (state.size, state.base_limit);
+    if state.in_flight.is_some() {
+        // Streaming it failed half-way.
+        return if size <= INLINE { Way::Inline } else { Way::Stream };
+    }
     if state.staging.is_empty() && limit == size && state.base.size() == size {
         return Way::Held(state.base.clone());
     }

@@ -13,6 +13,8 @@ use std::sync::Arc;
 const COPY_STEP: u64 = 1 << 20;
 /// Bytes copied by one call at most: the caller asks again.
 const COPY_MOST: u64 = 16 << 20;
+/// Files that do not reach this are not looked at for streaming.
+const STREAM_FROM: usize = 512 << 10;
 /// What one call can report as copied.
 const SHARE_MOST: u64 = i32::MAX as u64;
 
@@ -96,7 +98,11 @@ impl<S: Corestore> Filesystem<S> {
         let file = self.open_file(ino).ok_or(Errno::EBADF)?;
         let size = file.state().size;
         self.room_for(offset.saturating_sub(size))?;
-        file.state().write(offset, data, now())
+        file.state().write(offset, data, now())?;
+        if data.len() >= STREAM_FROM || offset >= STREAM_FROM as u64 {
+            self.stream(ino, &file);
+        }
+        Ok(())
     }
 
     /// A descriptor of the file was closed: what it wrote is committed, so that
@@ -197,7 +203,7 @@ fn share<S: Corestore>(
         (state.leaf.key(), state.base.clone(), state.size)
     };
     let mut state = target.state();
-    if state.size != 0 || !state.staging.is_empty() || state.leaf.key() != leaf {
+    if state.size != 0 || state.in_flight.is_some() || !state.staging.is_empty() || state.leaf.key() != leaf {
         return Ok(None);
     }
     state.base = base;

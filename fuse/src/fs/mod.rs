@@ -10,6 +10,7 @@
 //! | `setattr` | size, mode, owner, times |
 //! | `dir` | opendir, readdir, readdirplus |
 //! | `file` | open, read, write, release, copies |
+//! | `stream` | large files, while they are written |
 //! | `commit` | from staged bytes to the drive |
 //! | `xattr` | extended attributes, stored and virtual |
 //! | `network` | the virtual directory `Network` |
@@ -31,6 +32,7 @@ mod open_file;
 mod ranges;
 mod setattr;
 mod staging;
+mod stream;
 pub mod types;
 mod watch;
 pub mod xattr;

@@ -24,6 +24,7 @@ enum Step {
     Open(String, bool),
     Close(usize),
     Write(usize, u64, usize, u8),
+    Append(usize, usize, u8),
     Read(usize, u64, usize),
     Truncate(usize, u64),
     TruncatePath(String, u64),
@@ -65,6 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (path(), prop::bool::weighted(0.2)).prop_map(|(p, t)| Step::Open(p, t)),
         3 => (0..4usize).prop_map(Step::Close),
         9 => (0..4usize, offset(), length.clone(), 1..255u8).prop_map(|(h, o, n, b)| Step::Write(h, o, n, b)),
+        2 => (0..3usize, 300_000..900_000usize, 1..255u8).prop_map(|(h, n, b)| Step::Append(h, n, b)),
         6 => (0..4usize, offset(), length).prop_map(|(h, o, n)| Step::Read(h, o, n)),
         2 => (0..4usize, offset()).prop_map(|(h, n)| Step::Truncate(h, n)),
         1 => (path(), offset()).prop_map(|(p, n)| Step::TruncatePath(p, n)),
@@ -391,6 +393,21 @@ impl Harness {
                 if *length > 0 {
                     file.resize(file.len().max(end), 0);
                     file[*offset as usize..end].fill(*byte);
+                }
+            }
+            Step::Append(at, length, byte) => {
+                let Some(Opened { id, ino, .. }) = self.open.get(*at) else { return Ok(()) };
+                let (id, ino) = (*id, *ino);
+                let size = self.model.file(id).len();
+                self.model.file(id).resize(size + length, *byte);
+                for from in (0..*length).step_by(1 << 17) {
+                    let data = vec![*byte; (length - from).min(1 << 17)];
+                    prop_assert_eq!(self.fs.write(ino, (size + from) as u64, &data), Ok(()));
+                }
+                if byte % 2 == 0 {
+                    // Lets it be streamed now, not during some later step.
+                    prop_assert_eq!(self.fs.drained(ino).await, Ok(()));
+                    tokio::task::yield_now().await;
                 }
             }
             Step::Read(at, offset, length) => {

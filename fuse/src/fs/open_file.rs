@@ -4,7 +4,8 @@
 //! truncation cut them off, above zeros. Nothing here waits with the lock held: a
 //! read looks up what lies where, lets go, and only then asks the drive for bytes.
 
-use super::staging::Staging;
+use super::staging::{MEMORY, Staging};
+use super::stream::WINDOW;
 use crate::errno::Errno;
 use bytes::{Bytes, BytesMut};
 use hyperdrive::{Drive, Extent, Reader, Stat};
@@ -13,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Largest file: what a signed 64-bit offset reaches.
 pub(crate) const MAX_SIZE: u64 = i64::MAX as u64;
@@ -69,6 +71,8 @@ pub(crate) struct OpenFile<S: Corestore> {
     state: Mutex<State<S>>,
     /// Held through a commit: one at a time.
     pub(crate) committing: tokio::sync::Mutex<()>,
+    /// Told whenever a chunk has reached the drive.
+    pub(crate) drained: Notify,
 }
 
 /// See the module's text.
@@ -76,7 +80,9 @@ pub(crate) struct State<S: Corestore> {
     /// The drive whose content core holds `base`.
     pub(crate) leaf: Drive<S>,
     pub(crate) base: Base<S>,
-    /// Bytes of `base` that still count.
+    /// What follows `base`, on its way to the drive.
+    pub(crate) in_flight: Option<Bytes>,
+    /// Bytes of `base`, and of what is on its way, that still count.
     pub(crate) base_limit: u64,
     pub(crate) staging: Staging,
     pub(crate) size: u64,
@@ -87,6 +93,10 @@ pub(crate) struct State<S: Corestore> {
     pub(crate) saved: u64,
     /// The smallest size since the running commit began.
     pub(crate) shrunk_to: u64,
+    /// A task appends what is staged.
+    pub(crate) draining: bool,
+    /// Nothing stands against doing so.
+    pub(crate) may_stream: bool,
     /// The drive has something newer than `base`.
     pub(crate) stale: bool,
 }
@@ -105,7 +115,8 @@ impl<S: Corestore> State<S> {
     pub(crate) fn write(&mut self, offset: u64, data: &[u8], mtime: u64) -> Result<(), Errno> {
         let end = offset.checked_add(data.len() as u64).filter(|end| *end <= MAX_SIZE);
         let end = end.ok_or(Errno::EFBIG)?;
-        self.staging.write(offset, data)?;
+        let most = if self.streams() { WINDOW } else { MEMORY };
+        self.staging.write(offset, data, most)?;
         self.size = self.size.max(end);
         self.changed(mtime);
         Ok(())
@@ -120,6 +131,10 @@ impl<S: Corestore> State<S> {
             self.staging.truncate(size)?;
             self.base_limit = self.base_limit.min(size);
             self.shrunk_to = self.shrunk_to.min(size);
+            if size == 0 && self.in_flight.is_none() {
+                // What is written now starts anew, and may be streamed.
+                self.base = Base::Bytes(Bytes::new());
+            }
         }
         self.size = size;
         self.changed(mtime);
@@ -155,12 +170,17 @@ impl<S: Corestore> State<S> {
                 out.push(Piece::Bytes(self.staging.read(piece)?));
                 continue;
             }
-            let middle = self.base_limit.clamp(piece.start, piece.end);
-            if piece.start < middle {
-                out.push(Piece::Base(piece.start..middle));
+            let in_base = self.base_limit.min(self.base.size()).clamp(piece.start, piece.end);
+            let in_drive = self.base_limit.clamp(in_base, piece.end);
+            if piece.start < in_base {
+                out.push(Piece::Base(piece.start..in_base));
             }
-            if middle < piece.end {
-                out.push(Piece::Zeros((piece.end - middle) as usize));
+            if let Some(flying) = self.in_flight.as_ref().filter(|_| in_base < in_drive) {
+                let at = |offset| (offset - self.base.size()) as usize;
+                out.push(Piece::Bytes(flying.slice(at(in_base)..at(in_drive))));
+            }
+            if in_drive < piece.end {
+                out.push(Piece::Zeros((piece.end - in_drive) as usize));
             }
         }
         Ok(out)
@@ -187,9 +207,12 @@ impl<S: Corestore> OpenFile<S> {
             changes: 0,
             saved: 0,
             shrunk_to: u64::MAX,
+            in_flight: None,
+            draining: false,
+            may_stream: true,
             stale: false,
         };
-        Self { state: Mutex::new(state), committing: tokio::sync::Mutex::new(()) }
+        Self { state: Mutex::new(state), committing: tokio::sync::Mutex::default(), drained: Notify::new() }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State<S>> {

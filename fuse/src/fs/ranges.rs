@@ -15,6 +15,13 @@ impl RangeSet {
         self.ranges.is_empty()
     }
 
+    /// From the first offset to the end of the last.
+    pub(crate) fn span(&self) -> Option<Range<u64>> {
+        let (start, _) = self.ranges.first_key_value()?;
+        let (_, end) = self.ranges.last_key_value()?;
+        Some(*start..*end)
+    }
+
     /// Adds `range`; merges it with what it overlaps or touches.
     pub(crate) fn insert(&mut self, range: Range<u64>) {
         if range.is_empty() {

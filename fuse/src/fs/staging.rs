@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// Span of staged bytes that is still kept in memory, per file.
 pub(crate) const MEMORY: u64 = 1 << 20;
 
+/// A writer of so many bytes at a time will write more.
+const LARGE: usize = 64 << 10;
+
 /// The written ranges of one file.
 #[derive(Debug)]
 pub(crate) struct Staging {
@@ -53,8 +56,9 @@ impl Staging {
         &self.ranges
     }
 
-    /// Stages `data` at `offset`. On an error nothing has changed.
-    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+    /// Stages `data` at `offset`, in memory as long as all that is staged spans at most
+    /// `most` bytes. On an error nothing has changed.
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8], most: u64) -> io::Result<()> {
         if data.is_empty() {
             return Ok(());
         }
@@ -62,9 +66,12 @@ impl Staging {
         if let Store::Window { start, bytes } = &mut self.store {
             if bytes.is_empty() {
                 *start = offset;
+                if data.len() >= LARGE {
+                    bytes.reserve(MEMORY as usize);
+                }
             }
             let (low, high) = (offset.min(*start), end.max(*start + bytes.len() as u64));
-            if high - low <= MEMORY {
+            if high - low <= most {
                 if low < *start {
                     let shift = (*start - low) as usize;
                     bytes.splice(0..0, std::iter::repeat_n(0, shift));
@@ -135,6 +142,19 @@ impl Staging {
         Ok(())
     }
 
+    /// Takes everything, if that is one range in memory of at least `least` bytes.
+    pub(crate) fn take(&mut self, least: u64) -> Option<Bytes> {
+        let span = self.ranges.span().filter(|span| span.end - span.start >= least)?;
+        let Store::Window { start, bytes } = &mut self.store else { return None };
+        if self.ranges.iter().count() != 1 || *start != span.start {
+            return None;
+        }
+        let mut bytes = std::mem::take(bytes);
+        bytes.truncate((span.end - span.start) as usize);
+        self.clear();
+        Some(bytes.into())
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.ranges = RangeSet::default();
@@ -180,7 +200,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Write(offset, n, byte) => {
-                        staging.write(offset, &vec![byte; n]).unwrap();
+                        staging.write(offset, &vec![byte; n], MEMORY).unwrap();
                         model[offset as usize..offset as usize + n].fill(Some(byte));
                     }
                     Step::Truncate(size) => {
@@ -204,9 +224,9 @@ mod tests {
     #[test]
     fn a_far_append_stays_in_memory() {
         let mut staging = staging();
-        staging.write(1 << 40, b"tail").unwrap();
+        staging.write(1 << 40, b"tail", MEMORY).unwrap();
         assert!(matches!(staging.store, Store::Window { .. }));
-        staging.write(0, b"head").unwrap();
+        staging.write(0, b"head", MEMORY).unwrap();
         assert!(matches!(staging.store, Store::File(_)));
         assert_eq!(staging.read((1 << 40)..(1 << 40) + 4).unwrap(), "tail");
     }
