@@ -90,11 +90,6 @@ impl Mailbox {
         !state.awake
     }
 
-    /// Nothing waits. Others may push at any time, so this is but a hint.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.state.lock().queue.is_empty()
-    }
-
     /// Forgets the appends of core `id`, which the client has closed.
     pub(crate) fn forget(&self, id: u32) {
         let mut state = self.state.lock();

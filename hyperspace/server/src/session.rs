@@ -79,6 +79,8 @@ pub(crate) struct Session<S: Store> {
     decoder: Decoder,
     input: BytesMut,
     out: Output,
+    /// The client takes no more bytes.
+    deaf: bool,
     /// `work` has new members that are to be polled before we sleep.
     started: bool,
 }
@@ -146,6 +148,7 @@ impl<S: Store> Session<S> {
             decoder: Decoder::new(limits.frame),
             input: BytesMut::new(),
             out: Output::default(),
+            deaf: false,
             started: false,
         }
     }
@@ -214,7 +217,7 @@ impl<S: Store> Session<S> {
             }
             let hungry = self.take_requests()?;
             self.mailbox.deliver(&mut self.out, self.limits.out_bytes)?;
-            let written = self.out.poll_write(cx, stream)?;
+            let written = self.poll_write(cx, stream);
             let read = if hungry { self.poll_read(cx, stream)? } else { Poll::Pending };
             match read {
                 Poll::Ready(0) => return Poll::Ready(Ok(())),
@@ -270,6 +273,23 @@ impl<S: Store> Session<S> {
             Kind::Unassigned => {}
         }
         Ok(())
+    }
+
+    /// Writes what the stream takes. A client that has closed its end may have sent
+    /// more before that, which is still to be done, if not to be answered.
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut impl Transport) -> Poll<()> {
+        if !self.deaf {
+            match self.out.poll_write(cx, stream) {
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(session = self.id, %error, "the client takes no more replies");
+                    self.deaf = true;
+                }
+                Poll::Ready(Ok(())) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.out = Output::default();
+        Poll::Ready(())
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, stream: &mut impl Transport) -> Poll<io::Result<usize>> {
