@@ -10,7 +10,7 @@ mod codec;
 mod envelope;
 mod verifier;
 
-pub use envelope::{Envelope, MAX_PROOFS, Patched, Proof, assemble};
+pub use envelope::{Envelope, MAX_PROOFS, Patched, Proof, assemble, signed_length};
 pub(crate) use verifier::check_prologue;
 pub use verifier::{SignatureError, Verifier};
 

@@ -52,6 +52,14 @@ pub fn assemble(parts: &[Patched]) -> Envelope {
     envelope
 }
 
+/// How long a core is that signers at these lengths sign together: the length that `quorum`
+/// of them have reached. `None` if there are fewer signers, or no quorum.
+pub fn signed_length(lengths: &[u64], quorum: u64) -> Option<u64> {
+    let mut lengths = lengths.to_vec();
+    lengths.sort_unstable_by(|a, b| b.cmp(a));
+    lengths.get(usize::try_from(quorum.checked_sub(1)?).ok()?).copied()
+}
+
 impl Envelope {
     /// The form of manifests from version 1 on.
     pub fn encode_v1(&self, writer: &mut Writer) {
