@@ -2,6 +2,18 @@
 //!
 //! Everything is BLAKE2b-256 and Ed25519 as libsodium does them. Where a hash has a key,
 //! it is BLAKE2's own key parameter, never a prefix of the message.
+//!
+//! The key of the core `notes` in the store of a primary key, as npm corestore 7 has it:
+//!
+//! ```
+//! use hypercore::crypto::namespace::Namespace;
+//! use hypercore::manifest::Manifest;
+//!
+//! let primary_key = [0; 32];
+//! let pair = Namespace::default().key_pair(&primary_key, b"notes");
+//! let key = Manifest::single_signer(pair.public_key()).key();
+//! # assert_ne!(key.as_bytes(), &pair.public_key());
+//! ```
 
 mod block_cipher;
 mod hash;

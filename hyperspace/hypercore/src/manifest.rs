@@ -5,6 +5,21 @@
 //!
 //! [`Manifest`] is the document itself; [`Verifier`] signs and checks trees by it;
 //! [`assemble`] puts the signatures of several signers together.
+//!
+//! ```
+//! use hypercore::crypto::KeyPair;
+//! use hypercore::manifest::{Manifest, Verifier};
+//! use hypercore::merkle::Tree;
+//!
+//! let pair = KeyPair::from_seed(&[1; 32]);
+//! let manifest = Manifest::single_signer(pair.public_key());
+//! let verifier = Verifier::new(&manifest.key(), Some(&manifest));
+//!
+//! let tree = Tree::new(0).append(&["a block"]).tree;
+//! let signature = verifier.sign(&tree, &pair).unwrap();
+//! assert_eq!(verifier.verify(&tree, Some(&signature)), Ok(()));
+//! assert!(verifier.verify(&tree.with_fork(1), Some(&signature)).is_err());
+//! ```
 
 mod codec;
 mod envelope;

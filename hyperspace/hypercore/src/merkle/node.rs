@@ -79,6 +79,24 @@ impl NodeSource for BTreeMap<u64, Node> {
     }
 }
 
+/// A source, and besides it [hints](super::Verified::hints): for finding the way to a byte
+/// before the block there has come.
+#[derive(Clone, Copy, Debug)]
+pub struct WithHints<'a, S> {
+    /// What is stored.
+    pub source: &'a S,
+    /// What is not, and may say a wrong size; by index.
+    pub hints: &'a HashMap<u64, Node>,
+}
+
+impl<S: NodeSource> NodeSource for WithHints<'_, S> {
+    type Error = S::Error;
+
+    fn node(&self, index: u64) -> Result<Option<Node>, S::Error> {
+        Ok(self.source.node(index)?.or_else(|| self.hints.get(&index).copied()))
+    }
+}
+
 /// Why something could not be found in a tree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError<E> {

@@ -1,7 +1,7 @@
 //! Readers that have only what they were sent.
 
 use super::*;
-use hypercore::merkle::ProduceError;
+use hypercore::merkle::{ProduceError, WithHints};
 
 /// Something to ask, as numbers to be scaled to the core.
 #[derive(Clone, Debug)]
@@ -123,6 +123,39 @@ proptest! {
             let index = flat_tree::left_span(node);
             let block = Some(BlockRequest { index: index / 2, nodes: flat_tree::depth(node).into() });
             reader.take(&writer.answer(&Request { block, seek, ..Request::default() }).unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_seek_arrives_before_any_block(blocks in blocks(90), byte in any::<u64>(), choice in any::<u64>()) {
+        let writer = Original::new(0, blocks);
+        let bytes = byte % (writer.tree.byte_length() + 1);
+        let mut reader = Sparse::default();
+        let upgrade = Some(UpgradeRequest { start: 0, length: writer.tree.length() });
+        reader.take(&writer.answer(&Request { upgrade, ..Request::default() }).unwrap()).unwrap();
+        let mut hints = Nodes::new();
+        let mut rounds = 0;
+        loop {
+            let known = WithHints { source: &reader.nodes, hints: &hints };
+            let position = seek::locate(&known, &reader.tree, bytes, 0).unwrap();
+            let Position::Below { node, .. } = position else {
+                prop_assert_eq!(Ok(position), seek::locate(&writer.nodes, &writer.tree, bytes, 0));
+                break;
+            };
+            rounds += 1;
+            prop_assert!(rounds < 20, "each round gets further");
+            // As npm does: the way from any block below, and the byte's own way.
+            let block = flat_tree::left_span(node) / 2 + choice % flat_tree::count_leaves(node);
+            let nodes = missing_nodes(&reader.nodes, &reader.tree, 2 * block).unwrap();
+            let request = Request {
+                hash: Some(HashRequest { index: 2 * block, nodes }),
+                seek: Some(SeekRequest { bytes, padding: 0 }).filter(|_| choice % 2 == 0),
+                ..Request::default()
+            };
+            let proof = writer.answer(&request).unwrap();
+            let verified = verify(&reader.nodes, &reader.tree, &proof, &verifier()).unwrap();
+            hints.extend(verified.hints.iter().map(|node| (node.index, *node)));
+            reader.take(&proof).unwrap();
         }
     }
 
