@@ -72,7 +72,7 @@ impl BlockCache {
     /// Bytes held, the overhead included.
     #[cfg(test)]
     fn held(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().bytes[0] + shard.lock().bytes[1]).sum()
+        self.shards.iter().map(|shard| shard.lock().bytes.iter().sum::<usize>()).sum()
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct Session {
     tables: Arc<Tables>,
     next_core: AtomicU32,
     next_resource: AtomicU64,
+    next_wait: AtomicU64,
 }
 
 /// What a `Get` calls when it must wait for the network.
@@ -45,7 +46,14 @@ impl Session {
             Box::new(move |event| tables.take(event))
         };
         let mux = Mux::start(socket, limits, sink);
-        Ok(Arc::new(Self { mux, tables, next_core: AtomicU32::new(0), next_resource: AtomicU64::new(1) }))
+        Ok(Arc::new(Self {
+            mux,
+            tables,
+            next_core: AtomicU32::new(0),
+            next_resource: AtomicU64::new(0),
+            // 0 is no id.
+            next_wait: AtomicU64::new(1),
+        }))
     }
 
     /// A new id for a core, whose events go to `core` from now on. Ids are not used
@@ -83,7 +91,7 @@ impl Session {
 
     /// Calls `on_wait` if the get with this id has to wait; until the guard is dropped.
     pub fn add_wait(self: &Arc<Self>, on_wait: OnWait) -> Wait {
-        let id = self.resource();
+        let id = self.next_wait.fetch_add(1, Ordering::Relaxed);
         self.tables.waits.lock().insert(id, on_wait);
         Wait { session: self.clone(), id }
     }
