@@ -193,9 +193,11 @@ impl Stat {
         }
     }
 
-    /// The root of a drive that says nothing of it.
+    /// The root of a drive that says nothing of it: it belongs to whoever looks, who
+    /// could else write nothing in a drive of his own.
     pub(crate) fn default_root() -> Self {
-        Self { mode: IMPLICIT_MODE, ..Self::default() }
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        Self { mode: IMPLICIT_MODE, uid, gid, ..Self::default() }
     }
 
     pub(crate) fn change(&mut self, change: &AttrChange) {

@@ -4,7 +4,7 @@
 //! refused one leaves nothing behind; for what fails half-way (a block that cannot be
 //! read) the caller rolls the writer back.
 
-use crate::content::ContentLog;
+use crate::content::{ContentLog, Placed};
 use crate::mounts::{RECORDS, record, record_flags, visible_flags};
 use crate::ops::{Content, Edit, Op, RenameMode};
 use crate::path::{below, join, key_of, path_of, split};
@@ -87,7 +87,11 @@ impl<S: Corestore> Tree<'_, S> {
         match content {
             Content::Empty => Ok(Extent::default()),
             Content::Bytes(bytes) => self.content.pend(bytes).await,
-            Content::Extent(extent) => Ok(self.content.committed(*extent).unwrap_or(*extent)),
+            Content::Extent(extent) => match self.content.place(*extent) {
+                Placed::Core(extent) => Ok(extent),
+                Placed::Pending(_) => Ok(*extent),
+                Placed::Unknown => Err(DriveError::Invalid("This content is not the drive's".into())),
+            },
         }
     }
 

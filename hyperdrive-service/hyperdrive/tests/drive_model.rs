@@ -41,7 +41,7 @@ async fn play(options: DriveOptions, steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn committed_at_once(steps in steps(40)) {

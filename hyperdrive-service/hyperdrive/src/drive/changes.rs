@@ -33,12 +33,14 @@ pub(super) async fn watch<S: Corestore>(inner: Weak<Inner<S>>, mut events: broad
                 followed
             }
             Ok(CoreEvent::Closed) | Err(broadcast::error::RecvError::Closed) => return,
-            Err(broadcast::error::RecvError::Lagged(_)) => inner.follow(inner.metadata().length()).await,
+            // Somebody who may have what could not be followed before.
+            Ok(CoreEvent::PeerOpen(_)) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                inner.follow(inner.metadata().length()).await
+            }
             Ok(_) => Ok(()),
         };
         if let Err(error) = followed {
-            tracing::warn!(drive = %inner.metadata().key(), %error, "a change by another writer could not be followed yet");
-            inner.tell_all();
+            tracing::debug!(drive = %inner.metadata().key(), %error, "a change by another writer could not be followed yet");
         }
     }
 }

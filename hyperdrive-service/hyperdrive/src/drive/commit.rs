@@ -283,6 +283,11 @@ impl<S: Corestore> Inner<S> {
             // What was appended may be ours: the next commit finds out.
             return Ok(());
         }
+        if !self.writable() && self.view_now().is_some_and(|view| view.version() < length) {
+            // Its newest node leads to all others: while nobody has it, the version that
+            // we have is worth more.
+            self.metadata().get(length - 1, self.content.get_options()).await?;
+        }
         let changed = self.rebase(length).await?;
         in_doubt.0.clear();
         drop(in_doubt);
@@ -294,11 +299,11 @@ impl<S: Corestore> Inner<S> {
     /// By whoever holds `committing`. The versions between which others changed things.
     async fn rebase(&self, length: u64) -> Result<Range<u64>, DriveError> {
         let mut guard = self.writing.lock().await;
-        let length = length.max(self.metadata().length());
         let Some(writing) = guard.as_mut() else {
             // Nothing ever waited: only readers are to see it.
             return Ok(self.advance(length));
         };
+        let length = length.max(self.metadata().length());
         let base = writing.writer.base();
         if length > base {
             self.replay(writing, length).await?;

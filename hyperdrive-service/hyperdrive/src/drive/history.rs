@@ -8,7 +8,7 @@ use crate::proto::{read_varint, varint};
 use crate::trie::{ListOptions, Node};
 use crate::{DriveError, Stat};
 use bytes::Bytes;
-use hyperspace_api::Corestore;
+use hyperspace_api::{Core, Corestore};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,7 +46,12 @@ impl<S: Corestore> Drive<S> {
     /// As [`locate`](Self::locate); `EINVAL` for a version that is still to come.
     pub async fn diff(&self, version: u64, prefix: &str) -> Result<Vec<DiffEntry>, DriveError> {
         let (drive, key) = self.resolve(&key_of(prefix)?, true).await?;
-        let view = drive.inner.view().await?;
+        let mut view = drive.inner.view().await?;
+        if drive.writable() && version > drive.metadata_core().length() && version <= view.version() {
+            // A version that is not in the core yet cannot be read from it.
+            drive.commit().await?;
+            view = drive.inner.view().await?;
+        }
         if version > view.version() {
             return Err(DriveError::Invalid(format!(
                 "The drive is at version {}; there is no version {version} yet",

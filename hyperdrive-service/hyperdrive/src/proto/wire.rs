@@ -175,7 +175,7 @@ mod tests {
             let replaced = replace_field(&message(&b), 2, |_| Some(c.clone().into())).unwrap();
             prop_assert_eq!(replaced, Some(message(&c)));
             prop_assert_eq!(replace_field(&message(&b), 2, |_| None).unwrap(), None);
-            prop_assert_eq!(replace_field(&message(&b), 3, |b| Some(b)).unwrap(), None);
+            prop_assert_eq!(replace_field(&message(&b), 3, Some).unwrap(), None);
         }
     }
 }

@@ -145,7 +145,9 @@ impl Node {
 
 impl Default for Model {
     fn default() -> Self {
-        let attrs = Attrs { mode: 0o755, ..Attrs::default() };
+        // A root without a record belongs to whoever looks.
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let attrs = Attrs { mode: 0o755, uid, gid, ..Attrs::default() };
         Self { root: Node::new(&attrs, Kind::Dir(BTreeMap::new())) }
     }
 }
