@@ -24,9 +24,9 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// The Unix socket of that name: `<temp dir>/<name>.sock`, where the temp dir is
-    /// the first of `$TMPDIR`, `$TMP`, `$TEMP` that is set, else `/tmp`. A name with
-    /// a `/` in it is a path, and used as it is. Without a name, that of the variable
-    /// `HYPERSPACE_SOCKET`, else `hyperspace`.
+    /// the first of `$TMPDIR`, `$TMP`, `$TEMP` that is set, else `/tmp`. Without a
+    /// name, that of the variable `HYPERSPACE_SOCKET`, else `hyperspace`. For a path
+    /// of another kind there is [`Endpoint::Unix`].
     pub fn unix(name: Option<&str>) -> Self {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self::unix_in(name, variable)
@@ -34,14 +34,12 @@ impl Endpoint {
 
     fn unix_in(name: Option<&str>, variable: impl Fn(&'static str) -> Option<String>) -> Self {
         let name = name
+            .filter(|name| !name.is_empty())
             .map(str::to_owned)
             .or_else(|| variable(SOCKET_VARIABLE))
             .unwrap_or_else(|| "hyperspace".to_owned());
-        if name.contains('/') {
-            return Self::Unix(name.into());
-        }
         let dir = ["TMPDIR", "TMP", "TEMP"].into_iter().find_map(variable).unwrap_or_else(|| "/tmp".into());
-        let dir = if dir.len() > 1 { dir.strip_suffix('/').unwrap_or(&dir) } else { &dir };
+        let dir = dir.strip_suffix('/').unwrap_or(&dir);
         Self::Unix(format!("{dir}/{name}.sock").into())
     }
 
@@ -145,7 +143,8 @@ mod tests {
         let none = |_| None;
         assert_eq!(Endpoint::unix_in(None, none), Endpoint::Unix("/tmp/hyperspace.sock".into()));
         assert_eq!(Endpoint::unix_in(Some("x"), none), Endpoint::Unix("/tmp/x.sock".into()));
-        assert_eq!(Endpoint::unix_in(Some("/run/x"), none), Endpoint::Unix("/run/x".into()));
+        let root = |name| (name == "TMP").then(|| "/".to_owned());
+        assert_eq!(Endpoint::unix_in(Some("x"), root), Endpoint::Unix("/x.sock".into()));
         let set = |name| match name {
             "TMPDIR" => Some("/var/tmp/".to_owned()),
             SOCKET_VARIABLE => Some("mine".to_owned()),
