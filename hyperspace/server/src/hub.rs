@@ -114,7 +114,7 @@ impl<S: Corestore> Hub<S> {
         drop(kept);
     }
 
-    #[cfg(test)]
+    /// How many cores are open.
     pub(crate) fn open_cores(&self) -> usize {
         self.cores.lock().len()
     }

@@ -195,3 +195,97 @@ impl Note {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::task::{ArcWake, waker};
+    use hyperspace_schema::methods::Event;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn append(id: u32, length: u64) -> Note {
+        Note::Append { id, length, byte_length: 10 * length }
+    }
+
+    fn delivered(mailbox: &Mailbox) -> Vec<Event> {
+        let mut out = Output::default();
+        mailbox.deliver(&mut out, usize::MAX).unwrap();
+        let decoder = frame::Decoder::default();
+        std::iter::from_fn(|| decoder.next(out.tail()).unwrap())
+            .map(|frame| Event::decode(frame.service, frame.method, frame.payload).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn appends_are_told_once_with_their_latest_length() {
+        let mailbox = Mailbox::new(4);
+        for length in 1..=10_000 {
+            mailbox.push(append(1, length));
+            mailbox.push(append(2, length + 1));
+        }
+        mailbox.push(Note::Close { id: 3 });
+        mailbox.push(append(1, 10_001));
+        let told = |id, length| Event::OnAppend(m::AppendEvent { id, length, byte_length: 10 * length });
+        let close = Event::OnClose(m::CloseEvent { id: 3 });
+        assert_eq!(delivered(&mailbox), [told(1, 10_001), told(2, 10_001), close]);
+        mailbox.push(append(1, 10_002));
+        assert_eq!(delivered(&mailbox), [told(1, 10_002)]);
+    }
+
+    #[test]
+    fn a_closed_core_is_not_heard_of_again() {
+        let mailbox = Mailbox::new(4);
+        mailbox.push(append(1, 1));
+        mailbox.push(append(2, 1));
+        mailbox.push(Note::Upload { id: 1, seq: 0, byte_length: 1 });
+        mailbox.forget(1);
+        assert_eq!(delivered(&mailbox).len(), 1);
+        mailbox.push(append(1, 7));
+        assert_eq!(delivered(&mailbox).len(), 1);
+    }
+
+    #[test]
+    fn what_may_be_lost_is_lost_first_and_then_the_session() {
+        let mailbox = Mailbox::new(4);
+        for seq in 0..100 {
+            mailbox.push(Note::Download { id: 0, seq, byte_length: 1 });
+        }
+        for id in 0..4 {
+            mailbox.push(Note::Close { id });
+        }
+        assert_eq!(delivered(&mailbox).len(), 8);
+        for id in 0..32 {
+            mailbox.push(Note::Close { id });
+        }
+        assert_eq!(delivered(&mailbox).len(), 32);
+        for id in 0..33 {
+            mailbox.push(Note::Close { id });
+        }
+        assert!(mailbox.deliver(&mut Output::default(), usize::MAX).is_err());
+        assert!(!mailbox.may_sleep(), "the session must run to notice");
+    }
+
+    struct Count(AtomicUsize);
+
+    impl ArcWake for Count {
+        fn wake_by_ref(this: &Arc<Self>) {
+            this.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn only_a_sleeping_session_is_woken_and_only_once() {
+        let mailbox = Mailbox::new(4);
+        let woken = Arc::new(Count(AtomicUsize::new(0)));
+        mailbox.awake(&waker(woken.clone()));
+        mailbox.push(append(1, 1));
+        assert!(!mailbox.may_sleep());
+        delivered(&mailbox);
+        assert!(mailbox.may_sleep());
+        assert_eq!(woken.0.load(Ordering::SeqCst), 0);
+        mailbox.push(append(1, 2));
+        mailbox.push(append(2, 2));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    }
+}

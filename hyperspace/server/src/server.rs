@@ -141,6 +141,16 @@ impl<S: Store> Server<S> {
         store.close().await.and(flushed)
     }
 
+    /// How many cores clients have open, each counted once.
+    pub fn open_cores(&self) -> usize {
+        self.shared.hub.open_cores()
+    }
+
+    /// How many clients are connected.
+    pub fn sessions(&self) -> usize {
+        self.shared.sessions.lock().len()
+    }
+
     /// The store.
     pub fn store(&self) -> &S {
         self.shared.hub.store()

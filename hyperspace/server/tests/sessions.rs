@@ -505,6 +505,42 @@ async fn a_stream_in_this_process_is_served_as_well() {
     assert_eq!(ours.read(&mut [0; 1]).await.unwrap(), 0);
 }
 
+/// Cores are let go of by close and by disconnect, so that the store may evict them.
+#[tokio::test]
+async fn nothing_is_left_of_a_session() {
+    let server = hyperspace_server(::hypercore::Corestore::memory().unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s.sock");
+    let endpoint = ::hyperspace::Endpoint::Unix(socket.clone());
+    let listener = ::hyperspace::listen::Listener::bind(endpoint).await.unwrap();
+    let accepting = server.clone();
+    tokio::spawn(async move { accepting.accept(&listener).await });
+
+    let (mut a, mut b) = (Client::connect(&socket).await, Client::connect(&socket).await);
+    for id in 0..50 {
+        a.open(id, &format!("core {id}")).await;
+        b.open(id, &format!("core {id}")).await;
+    }
+    b.call::<hypercore::AcquireLock>(&lock(3)).await.unwrap();
+    b.ask::<hypercore::Get>(&patient_get(1, 9, 1)).await;
+    b.ask::<hypercore::Download>(&DownloadRequest { id: 2, resource_id: 2, ..Default::default() }).await;
+    b.ask::<hypercore::AcquireLock>(&lock(3)).await;
+    b.events().await;
+    assert_eq!((server.open_cores(), server.sessions()), (50, 2));
+    for id in 0..50 {
+        a.call::<hypercore::Close>(&CloseRequest { id }).await.unwrap();
+    }
+    assert_eq!(server.open_cores(), 50);
+    drop(b);
+    let gone = async {
+        while (server.open_cores(), server.sessions()) != (0, 1) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("something is kept");
+    server.close().await.unwrap();
+}
+
 async fn hyperspace_server(store: ::hypercore::Corestore) -> ::hyperspace::Server<::hypercore::Corestore> {
     ::hyperspace::Server::new(store, ::hyperspace::Options::default()).await.unwrap()
 }
