@@ -310,13 +310,24 @@ impl Corestore {
         Ok(())
     }
 
-    /// All cores that the store has.
-    pub async fn list(&self) -> Result<Vec<ListedCore>, CoreError> {
+    /// The numbers of all cores.
+    pub(crate) async fn core_ids(&self) -> Result<Vec<CoreId>, CoreError> {
         self.engine().settle().await?;
         let mut ids = self.engine().stored_cores()?;
         ids.extend(self.engine().pending_cores());
         ids.sort_unstable();
         ids.dedup();
+        Ok(ids)
+    }
+
+    /// The core of a number.
+    pub(crate) fn open_id(&self, id: CoreId) -> Result<Option<LocalCore>, CoreError> {
+        self.find(&mut self.inner.registry.lock(), id)
+    }
+
+    /// All cores that the store has.
+    pub async fn list(&self) -> Result<Vec<ListedCore>, CoreError> {
+        let ids = self.core_ids().await?;
         let mut listed = Vec::with_capacity(ids.len());
         for id in ids {
             // One by one, so that thousands of them are not all open at once.

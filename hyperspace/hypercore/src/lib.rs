@@ -15,6 +15,7 @@ pub mod flat_tree;
 pub mod manifest;
 pub mod merkle;
 pub mod storage;
+pub mod verify;
 
 pub use crate::core::LocalCore;
 pub use corestore::{Corestore, ListedCore};

@@ -121,7 +121,13 @@ impl LocalCore {
         Ok(())
     }
 
-    fn nodes(&self) -> Nodes<'_> {
+    /// Fork, length and signature, of one moment.
+    pub(crate) fn signed_head(&self) -> (u64, u64, Bytes) {
+        let tail = self.shared.tail.read();
+        (tail.head.fork, tail.head.length, tail.head.signature.clone())
+    }
+
+    pub(crate) fn nodes(&self) -> Nodes<'_> {
         Nodes { core: &self.shared, engine: &self.engine }
     }
 }

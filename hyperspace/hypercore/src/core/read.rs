@@ -82,6 +82,20 @@ impl LocalCore {
         }
     }
 
+    /// The block if it is held, however long the disk takes.
+    pub(crate) fn read_waiting(&self, index: u64) -> Result<Option<Bytes>, CoreError> {
+        match self.read(index, true) {
+            Ok(block) => Ok(Some(block)),
+            Err(Miss::NotHeld | Miss::Wait) => Ok(None),
+            Err(Miss::Failed(error)) => Err(error.into()),
+        }
+    }
+
+    /// Was the block found to be damaged since the core was opened?
+    pub(crate) fn is_damaged(&self, index: u64) -> bool {
+        self.shared.tail.read().damaged.contains(&index)
+    }
+
     fn read(&self, index: u64, wait: bool) -> Result<Bytes, Miss> {
         if index >= self.length() {
             return Err(Miss::NotHeld);
@@ -121,8 +135,7 @@ impl LocalCore {
         let mut tail = self.shared.tail.write();
         if tail.held.get(index) {
             tracing::error!(core = %self.shared.key, index, "a stored block is damaged, and treated as missing: {what}");
-            tail.held.clear(index..index + 1);
-            tail.held.forget_changes();
+            tail.lose(index);
         }
         Err(Miss::NotHeld)
     }
@@ -254,7 +267,7 @@ impl LocalCore {
     }
 
     /// The first run of held blocks at or after `from`.
-    fn held_run(&self, from: u64, length: u64) -> Option<(u64, u64)> {
+    pub(crate) fn held_run(&self, from: u64, length: u64) -> Option<(u64, u64)> {
         let tail = self.shared.tail.read();
         let start = tail.held.find(from..length, true)?;
         Some((start, tail.held.find(start..length, false).unwrap_or(length)))

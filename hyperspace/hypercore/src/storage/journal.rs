@@ -111,7 +111,8 @@ impl Journal {
     }
 
     /// Bytes in the file.
-    pub fn end(&self) -> u64 {
+    #[cfg(test)]
+    fn end(&self) -> u64 {
         self.end
     }
 

@@ -148,23 +148,6 @@ pub enum Op {
 }
 
 impl Op {
-    /// The core it is about.
-    pub fn core(&self) -> Option<CoreId> {
-        match self {
-            Self::Core { core, .. }
-            | Self::Alias { core, .. }
-            | Self::Head { core, .. }
-            | Self::Nodes { core, .. }
-            | Self::Extent { core, .. }
-            | Self::Clear { core, .. }
-            | Self::Truncate { core, .. }
-            | Self::Delete { core }
-            | Self::UserData { core, .. }
-            | Self::Move { core, .. } => Some(*core),
-            Self::Setting { .. } | Self::Flushed => None,
-        }
-    }
-
     /// Appends its bytes.
     pub fn encode(&self, out: &mut Writer) {
         match self {
@@ -368,15 +351,15 @@ mod tests {
             size,
             hash,
         });
-        let extent = (0..1u64 << 39, prop::collection::vec(bytes(), 1..20), any::<bool>()).prop_map(
-            |(first, blocks, inline)| {
+        let extent = (0..1u64 << 39, prop::collection::vec(bytes(), 1..20), any::<bool>())
+            .prop_map(|(first, blocks, inline)| {
                 let place = |blocks: &[Bytes], before| match inline {
                     true => Place::Inline(concat(blocks)),
                     false => Place::Segment { id: 3, offset: 77 + before },
                 };
                 split(first, &blocks, place).remove(0)
-            },
-        );
+            })
+            .boxed();
         prop_oneof![
             (core.clone(), any::<[u8; 32]>(), prop::option::of(bytes()), secret).prop_map(
                 |(core, key, manifest, secret)| Op::Core {

@@ -11,12 +11,15 @@ use super::nodes::{NodePage, PageKey, covers};
 use super::op::{Head, Op};
 use crate::merkle::{Node, Tree};
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// The number of a journal; 0 for what is not journaled.
 pub type JournalId = u64;
+
+/// See [`Tail::damaged`].
+const MAX_DAMAGED: usize = 10_000;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -27,6 +30,9 @@ pub struct Tail {
     pub tree: Option<Arc<Tree>>,
     /// Which blocks are held.
     pub held: Bitfield,
+    /// Blocks that were found to be damaged, and are no longer among the held ones. At most
+    /// [`MAX_DAMAGED`] are remembered.
+    pub damaged: BTreeSet<u64>,
     extents: BTreeMap<u64, (JournalId, Extent)>,
     nodes: HashMap<PageKey, (JournalId, NodePage)>,
     user_data: HashMap<Bytes, (JournalId, Option<Bytes>)>,
@@ -72,6 +78,9 @@ impl Tail {
                 self.forget(extent.range());
                 self.held.set(extent.range());
                 self.held.forget_changes();
+                if !self.damaged.is_empty() {
+                    self.damaged.retain(|index| !extent.range().contains(index));
+                }
                 self.extents.insert(extent.first(), (journal, extent.clone()));
             }
             Op::Clear { start, end, .. } => {
@@ -140,6 +149,15 @@ impl Tail {
         found.1.range().contains(&index).then_some(found)
     }
 
+    /// Treats a block as missing, since its bytes are not what was stored.
+    pub fn lose(&mut self, index: u64) {
+        self.held.clear(index..index + 1);
+        self.held.forget_changes();
+        if self.damaged.len() < MAX_DAMAGED {
+            self.damaged.insert(index);
+        }
+    }
+
     /// The extent that has block `index`.
     pub fn extent(&self, index: u64) -> Known<&Extent> {
         if !self.held.get(index) {
@@ -190,10 +208,5 @@ impl Tail {
             stale.everything = true;
         }
         stale
-    }
-
-    /// Bytes of all blocks that are here.
-    pub fn block_bytes(&self) -> u64 {
-        self.extents.values().map(|(_, extent)| extent.size()).sum()
     }
 }
