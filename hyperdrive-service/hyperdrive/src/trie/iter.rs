@@ -149,6 +149,12 @@ impl<C: Core> Iter<C> {
     /// positions enclose those from later ones.
     fn open(&mut self, node: Arc<Node>, from: u32) {
         let mut end = self.end.min(node.path.len());
+        let is_prefix = self.gt && node.path.len() == self.start + 1;
+        if !is_prefix && node.table.range(from..end).next().is_none() {
+            // Most are leaves.
+            self.stack.push(Step::Emit(node));
+            return;
+        }
         let mut inmost = Step::Emit(node.clone());
         // Several with the node's own digit at a boundary: only its name tells the node
         // from them, and what else is in it is opened once that is done.
@@ -166,7 +172,6 @@ impl<C: Core> Iter<C> {
         for position in after.chunk_by(|a, b| a.position == b.position) {
             self.push(&node, position);
         }
-        let is_prefix = self.gt && node.path.len() == self.start + 1;
         if !is_prefix || matches!(inmost, Step::Collided(..)) {
             self.stack.push(inmost);
         }

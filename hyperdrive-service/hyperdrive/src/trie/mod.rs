@@ -44,6 +44,7 @@ pub use node::{HIDDEN, Node, flags};
 pub use snapshot::{Lookup, Snapshot};
 pub use writer::Writer;
 
+use bytes::Bytes;
 use cache::NodeCache;
 use hyperspace_api::{Core, CoreError, GetOptions};
 use path::Path;
@@ -137,7 +138,7 @@ impl<C: Core> Trie<C> {
             return Ok(Some(node));
         }
         match self.core.get_now(seq) {
-            Some(block) => self.decode(seq, &block).map(Some),
+            Some(block) => self.decode(seq, block).map(Some),
             None => Ok(None),
         }
     }
@@ -146,11 +147,11 @@ impl<C: Core> Trie<C> {
     async fn node(&self, seq: u64) -> Result<Arc<Node>, CoreError> {
         match self.node_now(seq)? {
             Some(node) => Ok(node),
-            None => self.decode(seq, &self.core.get(seq, self.options.get).await?),
+            None => self.decode(seq, self.core.get(seq, self.options.get).await?),
         }
     }
 
-    fn decode(&self, seq: u64, block: &[u8]) -> Result<Arc<Node>, CoreError> {
+    fn decode(&self, seq: u64, block: Bytes) -> Result<Arc<Node>, CoreError> {
         let node = Arc::new(Node::decode(block, seq, self.options.hash)?);
         self.cache.insert(node.clone());
         Ok(node)

@@ -83,13 +83,13 @@ impl Node {
 
     /// Reads block `seq`. (The number within the block is not looked at, as the
     /// original does not.)
-    pub(crate) fn decode(block: &[u8], seq: u64, hash: ComponentHash) -> Result<Self, CoreError> {
+    pub(crate) fn decode(block: Bytes, seq: u64, hash: ComponentHash) -> Result<Self, CoreError> {
         let bad =
             |why: &dyn std::fmt::Display| CoreError::Corrupt(format!("block {seq} is no trie node: {why}"));
         let block = Block::decode(block).map_err(|error| bad(&error))?;
         let flags = block.flags.unwrap_or(0);
         let path =
-            Path::new(&block.key, flags & HIDDEN != 0, hash).ok_or_else(|| bad(&"its key is too long"))?;
+            Path::of(block.key, flags & HIDDEN != 0, hash).ok_or_else(|| bad(&"its key is too long"))?;
         let table = block.table.unwrap_or_default();
         let table = Table::decode(&table, seq, path.len()).map_err(|error| bad(&error.0))?;
         // Copied, not sliced: a small value must not keep a large network buffer alive.

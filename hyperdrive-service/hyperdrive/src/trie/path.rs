@@ -37,11 +37,18 @@ impl Path {
     /// One slash before the key goes. One slash after it is kept in the text, but
     /// makes no component: `dir/` is another spelling of `dir`.
     pub(crate) fn new(key: &str, hidden: bool, hash: ComponentHash) -> Option<Self> {
+        Self::of(key.to_owned(), hidden, hash)
+    }
+
+    /// As [`new`](Self::new).
+    pub(crate) fn of(mut key: String, hidden: bool, hash: ComponentHash) -> Option<Self> {
         if key.len() > Self::MAX_KEY {
             return None;
         }
-        let key = key.strip_prefix('/').unwrap_or(key);
-        let inner = key.strip_prefix('/').unwrap_or(key);
+        if key.starts_with('/') {
+            key.remove(0);
+        }
+        let inner = key.strip_prefix('/').unwrap_or(&key);
         let skipped = key.len() - inner.len();
         let inner = inner.strip_suffix('/').unwrap_or(inner);
         let mut parts = Vec::new();
@@ -53,7 +60,7 @@ impl Path {
                 start = end + 1;
             }
         }
-        Some(Self { key: key.to_owned(), hidden, parts: parts.into() })
+        Some(Self { key, hidden, parts: parts.into() })
     }
 
     /// The key's text, as a node stores it.

@@ -13,21 +13,13 @@ const DIGIT_SLOTS: u32 = 5;
 /// bits that the original reads, and ten components with one 64-bit hash do not occur.
 pub(crate) const MAX_SLOTS: u32 = 50;
 
-/// All pointers of one node.
+/// All pointers of one node, kept as they are written, without the count: a third of
+/// what they would take unpacked, and read from start to end by every walk anyway.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
-    rows: Box<[Row]>,
-    seqs: Box<[u64]>,
-}
-
-/// The pointers at one position.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    /// A bit for each slot in use.
-    slots: u64,
-    position: u32,
-    /// Where its sequence numbers begin.
-    first: u32,
+    rows: Box<[u8]>,
+    /// The highest position and one more; 0 if there are no pointers.
+    len: u32,
 }
 
 /// One pointer.
@@ -44,62 +36,54 @@ pub(crate) struct Slot {
 pub(crate) struct BadTable(pub(crate) &'static str);
 
 impl Table {
-    /// Reads the table of block `seq`, whose key has `digits` digits. What it holds
-    /// is in proportion to `bytes`, and every pointer leads to an earlier block, so
-    /// that no walk over tables, whoever wrote them, goes round in circles.
+    /// Reads the table of block `seq`, whose key has `digits` digits. Every pointer
+    /// leads to an earlier block, so that no walk over tables, whoever wrote them,
+    /// goes round in circles.
     pub(crate) fn decode(mut bytes: &[u8], seq: u64, digits: u32) -> Result<Self, BadTable> {
-        let mut rows = Vec::new();
-        let mut seqs = Vec::new();
         if bytes.is_empty() {
             return Ok(Self::default());
         }
         varint(&mut bytes)?;
-        let mut next = 0;
+        let rows = bytes;
+        let mut len = 0;
         while !bytes.is_empty() {
             let position = varint(&mut bytes)?;
-            if position < next || position >= u64::from(digits) {
+            if position < u64::from(len) || position >= u64::from(digits) {
                 return Err(BadTable("a position out of order"));
             }
-            next = position + 1;
             let position = position as u32;
+            len = position + 1;
             let slots = varint(&mut bytes)?;
             let allowed = if is_boundary(position) { MAX_SLOTS } else { DIGIT_SLOTS };
             if slots >> allowed != 0 {
                 return Err(BadTable("too many nodes at one position"));
             }
-            rows.push(Row { slots, position, first: seqs.len() as u32 });
             for _ in 0..slots.count_ones() {
                 let to = varint(&mut bytes)?;
                 if to == 0 || to >= seq {
                     return Err(BadTable("a pointer that does not lead back"));
                 }
-                seqs.push(to);
             }
         }
-        Ok(Self { rows: rows.into(), seqs: seqs.into() })
+        Ok(Self { rows: rows.into(), len })
     }
 
     /// As [`decode`](Self::decode) reads it.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(2 + self.rows.len() * 4 + self.seqs.len() * 3);
-        put_varint(&mut out, self.rows.last().map_or(0, |row| u64::from(row.position) + 1));
-        for row in &self.rows {
-            put_varint(&mut out, row.position.into());
-            put_varint(&mut out, row.slots);
-            self.seqs_of(row).iter().for_each(|seq| put_varint(&mut out, *seq));
-        }
+        let mut out = Vec::with_capacity(3 + self.rows.len());
+        put_varint(&mut out, self.len.into());
+        out.extend_from_slice(&self.rows);
         out
     }
 
     /// Every pointer at a position of `range`, by position, then by slot.
-    pub(crate) fn range(&self, range: std::ops::Range<u32>) -> impl DoubleEndedIterator<Item = Slot> + Clone {
-        let from = self.rows.partition_point(|row| row.position < range.start);
-        let to = self.rows.partition_point(|row| row.position < range.end);
-        self.rows[from..to.max(from)].iter().flat_map(|row| self.slots_of(row))
+    pub(crate) fn range(&self, range: std::ops::Range<u32>) -> Slots<'_> {
+        let rows = if range.start < self.len { &*self.rows } else { &[] };
+        Slots { rows, range, position: 0, slots: 0 }
     }
 
     /// The pointers at `position`, by slot.
-    pub(crate) fn at(&self, position: u32) -> impl DoubleEndedIterator<Item = Slot> + Clone {
+    pub(crate) fn at(&self, position: u32) -> Slots<'_> {
         self.range(position..position + 1)
     }
 
@@ -110,40 +94,50 @@ impl Table {
 
     /// Bytes of memory beside the struct itself.
     pub(crate) fn heap_bytes(&self) -> usize {
-        size_of_val(&*self.rows) + size_of_val(&*self.seqs)
-    }
-
-    fn seqs_of(&self, row: &Row) -> &[u64] {
-        let first = row.first as usize;
-        &self.seqs[first..first + row.slots.count_ones() as usize]
-    }
-
-    fn slots_of(&self, row: &Row) -> impl DoubleEndedIterator<Item = Slot> + Clone + use<'_> {
-        let position = row.position;
-        let bits = row.slots;
-        let seqs = self.seqs_of(row);
-        seqs.iter().enumerate().map(move |(nth, seq)| Slot {
-            position,
-            digit: (nth_bit(bits, nth as u32) % DIGIT_SLOTS) as u8,
-            seq: *seq,
-        })
+        self.rows.len()
     }
 }
 
-/// Which bit of `bits` is the `nth` that is set?
-fn nth_bit(mut bits: u64, nth: u32) -> u32 {
-    for _ in 0..nth {
-        bits &= bits - 1;
+/// Pointers of a [`Table`], read one by one.
+#[derive(Clone)]
+pub(crate) struct Slots<'a> {
+    rows: &'a [u8],
+    range: std::ops::Range<u32>,
+    position: u32,
+    /// Slots of that position whose pointers come next.
+    slots: u64,
+}
+
+impl Iterator for Slots<'_> {
+    type Item = Slot;
+
+    fn next(&mut self) -> Option<Slot> {
+        while self.slots == 0 {
+            // What is here was checked when it was decoded, or built by us: reading
+            // fails only at the end.
+            let position = varint(&mut self.rows).ok()? as u32;
+            let slots = varint(&mut self.rows).ok()?;
+            if position >= self.range.end {
+                self.rows = &[];
+            } else if position < self.range.start {
+                skip(&mut self.rows, slots.count_ones());
+            } else {
+                (self.position, self.slots) = (position, slots);
+            }
+        }
+        let digit = (self.slots.trailing_zeros() % DIGIT_SLOTS) as u8;
+        self.slots &= self.slots - 1;
+        Some(Slot { position: self.position, digit, seq: varint(&mut self.rows).ok()? })
     }
-    bits.trailing_zeros()
 }
 
 /// A table in the making. Positions are filled in ascending order.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
-    rows: Vec<Row>,
-    seqs: Vec<u64>,
-    /// The slots of the last position.
+    rows: Vec<u8>,
+    /// The last position and one more.
+    len: u32,
+    /// What is at the last position, by slot.
     open: Vec<(u32, u64)>,
 }
 
@@ -154,39 +148,46 @@ pub(crate) struct Full;
 impl Builder {
     /// Adds a pointer in the first slot that is free for its digit.
     pub(crate) fn push(&mut self, slot: Slot) -> Result<(), Full> {
-        if self.rows.last().is_none_or(|row| row.position != slot.position) {
+        if self.len != slot.position + 1 {
             self.close();
-            self.rows.push(Row { slots: 0, position: slot.position, first: self.seqs.len() as u32 });
+            self.len = slot.position + 1;
         }
-        let Some(row) = self.rows.last_mut() else { return Ok(()) };
         if self.open.iter().any(|(_, seq)| *seq == slot.seq) {
             return Ok(());
         }
         let mut at = u32::from(slot.digit);
-        while row.slots >> at & 1 == 1 {
+        while self.open.iter().any(|(used, _)| *used == at) {
             at += DIGIT_SLOTS;
         }
         if at >= MAX_SLOTS {
             return Err(Full);
         }
-        row.slots |= 1 << at;
-        self.open.push((at, slot.seq));
+        let index = self.open.partition_point(|(used, _)| *used < at);
+        self.open.insert(index, (at, slot.seq));
         Ok(())
     }
 
     /// The table.
     pub(crate) fn finish(mut self) -> Table {
         self.close();
-        Table { rows: self.rows.into(), seqs: self.seqs.into() }
+        Table { rows: self.rows.into(), len: self.len }
     }
 
+    /// Writes down the last position.
     fn close(&mut self) {
-        self.open.sort_unstable_by_key(|(slot, _)| *slot);
-        self.seqs.extend(self.open.drain(..).map(|(_, seq)| seq));
+        if let Some(position) = self.len.checked_sub(1) {
+            put_varint(&mut self.rows, position.into());
+            put_varint(&mut self.rows, self.open.iter().map(|(slot, _)| 1 << slot).sum());
+            self.open.drain(..).for_each(|(_, seq)| put_varint(&mut self.rows, seq));
+        }
     }
 }
 
 fn varint(bytes: &mut &[u8]) -> Result<u64, BadTable> {
+    if let [byte @ ..0x80, rest @ ..] = bytes {
+        *bytes = rest;
+        return Ok(u64::from(*byte));
+    }
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first().ok_or(BadTable("cut short"))?;
@@ -201,6 +202,14 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, BadTable> {
         }
     }
     Err(BadTable("a number of more than 64 bits"))
+}
+
+/// Skips `count` numbers.
+fn skip(bytes: &mut &[u8], count: u32) {
+    for _ in 0..count {
+        let len = bytes.iter().position(|byte| byte & 0x80 == 0).map_or(bytes.len(), |last| last + 1);
+        *bytes = &bytes[len..];
+    }
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -264,7 +273,7 @@ mod tests {
         fn survives_garbage(bytes: Vec<u8>, seq in 0u64..300, digits in 2u32..100) {
             if let Ok(table) = Table::decode(&bytes, seq, digits) {
                 prop_assert!(table.range(0..digits).all(|slot| slot.seq < seq && slot.digit < 5));
-                prop_assert!(table.seqs.len() <= bytes.len());
+                prop_assert!(table.heap_bytes() <= bytes.len());
                 let again = Table::decode(&table.encode(), seq, digits).unwrap();
                 prop_assert!(again.range(0..digits).eq(table.range(0..digits)));
             }
