@@ -3,6 +3,7 @@
 
 mod running;
 mod simulator;
+mod verify;
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgAction, Parser, Subcommand};
@@ -69,6 +70,13 @@ struct Serve {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Read and check everything in the storage: checksums, trees, signatures. Exits
+    /// with 1 if anything is wrong.
+    Verify {
+        /// Folder of the data [default: ~/.hyperspace/storage].
+        #[arg(short, long, value_name = "FOLDER")]
+        storage: Option<PathBuf>,
+    },
     /// Run a command with a throw-away server, which its clients find by
     /// HYPERSPACE_SOCKET. Exits as the command does.
     Simulator {
@@ -90,6 +98,9 @@ pub(crate) fn main() -> ExitCode {
             runtime.block_on(async {
                 match cli.command {
                     None => serve(cli.serve).await,
+                    Some(Command::Verify { storage }) => {
+                        verify::run(storage.unwrap_or_else(default_storage)).await
+                    }
                     Some(Command::Simulator { command }) => simulator::run(command).await,
                 }
             })
