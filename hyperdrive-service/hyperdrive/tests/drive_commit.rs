@@ -461,3 +461,16 @@ fn what_ends_the_content_core_grows_in_place() {
         assert_eq!(drive.extend_content(extent, "x".into()).await.unwrap(), None);
     });
 }
+
+#[test]
+fn memory_for_what_waits_is_bounded() {
+    run(async {
+        let drive = Drives::new(MemoryStore::new(), grouped()).create().await.unwrap();
+        let megabyte = Bytes::from(vec![1; 1 << 20]);
+        for n in 0..70 {
+            drive.put_file(&format!("/{n}"), megabyte.clone(), Attrs::file()).await.unwrap();
+        }
+        assert_eq!(drive.metadata_core().length(), 65);
+        assert_eq!(drive.version(), 71);
+    });
+}

@@ -8,10 +8,14 @@ use hyperspace_api::{Core, CoreEvent, Corestore};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
-use tokio::sync::broadcast;
+use std::time::Duration;
+use tokio::sync::broadcast::{self, error::RecvError};
 
 /// Paths told one by one; more are told as "anything".
 const PATHS_MAX: usize = 4096;
+
+/// How long until a change that could not be followed is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Another writer changed the drive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,23 +26,19 @@ pub struct Change {
 
 /// Follows the metadata core until the drive is closed.
 pub(super) async fn watch<S: Corestore>(inner: Weak<Inner<S>>, mut events: broadcast::Receiver<CoreEvent>) {
+    let mut behind = false;
     loop {
-        let event = events.recv().await;
+        let pause = if behind { RETRY } else { Duration::MAX };
+        let event = tokio::time::timeout(pause, events.recv()).await;
         let Some(inner) = inner.upgrade() else { return };
         let followed = match event {
-            Ok(CoreEvent::Append { length, .. }) => inner.follow(length).await,
-            Ok(CoreEvent::Truncate { length, .. }) => {
-                let followed = inner.truncated(length).await;
-                inner.tell_all();
-                followed
-            }
-            Ok(CoreEvent::Closed) | Err(broadcast::error::RecvError::Closed) => return,
-            // Somebody who may have what could not be followed before.
-            Ok(CoreEvent::PeerOpen(_)) | Err(broadcast::error::RecvError::Lagged(_)) => {
-                inner.follow(inner.metadata().length()).await
-            }
-            Ok(_) => Ok(()),
+            Ok(Ok(CoreEvent::Append { length, .. })) => inner.follow(length).await,
+            Ok(Ok(CoreEvent::Truncate { length, .. })) => inner.truncated(length).await,
+            Ok(Ok(CoreEvent::Closed) | Err(RecvError::Closed)) => return,
+            Ok(Err(RecvError::Lagged(_))) | Err(_) => inner.follow(inner.metadata().length()).await,
+            Ok(Ok(_)) => continue,
         };
+        behind = followed.is_err();
         if let Err(error) = followed {
             tracing::debug!(drive = %inner.metadata().key(), %error, "a change by another writer could not be followed yet");
         }

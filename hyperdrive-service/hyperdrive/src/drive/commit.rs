@@ -181,6 +181,10 @@ impl<S: Corestore> Inner<S> {
                     self.committed(blocks.len()).await;
                     in_doubt.0.clear();
                 }
+                Err(CoreError::Conflict { length }) if length < base => {
+                    in_doubt.0.clear();
+                    self.shorten(length).await?;
+                }
                 Err(CoreError::Conflict { length }) => {
                     if let Some(count) = self.arrived(&in_doubt, base, &blocks).await? {
                         self.committed(count).await;
@@ -356,16 +360,20 @@ impl<S: Corestore> Inner<S> {
     /// The core is shorter than before: its author rewrote history.
     pub(super) async fn truncated(&self, length: u64) -> Result<(), DriveError> {
         self.committing.lock().await.0.clear();
+        self.shorten(length).await
+    }
+
+    /// Goes back to `length`, and does again what waits. By whoever holds `committing`.
+    async fn shorten(&self, length: u64) -> Result<(), DriveError> {
         let mut guard = self.writing.lock().await;
         self.trie.truncated(length);
-        let length = self.metadata().length().min(length.max(1));
+        let length = length.max(1);
         match guard.as_mut() {
-            Some(writing) => self.replay(writing, length).await,
-            None => {
-                self.publish(View::new(self.trie.at(length), self.content.clone()));
-                Ok(())
-            }
+            Some(writing) => self.replay(writing, length).await?,
+            None => self.publish(View::new(self.trie.at(length), self.content.clone())),
         }
+        self.tell_all();
+        Ok(())
     }
 }
 

@@ -3,7 +3,11 @@
 use super::{Drive, WalkOptions};
 use crate::path::{key_of, path_of, split};
 use crate::{DriveError, Stat};
+use futures::{StreamExt, TryStreamExt, stream};
 use hyperspace_api::{Core, Corestore, OpenTarget};
+
+/// Files that are fetched at once.
+const DOWNLOADS: usize = 32;
 
 /// How much of a file is held here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +29,13 @@ impl<S: Corestore> Drive<S> {
     /// # Errors
     /// As [`walk`](Self::walk); `ETIMEDOUT` for content that nobody has now.
     pub async fn download(&self, path: &str) -> Result<(), DriveError> {
-        for (drive, _, stat) in self.files(path).await? {
+        let download = async |(drive, _, stat): (Self, String, Stat)| {
             if let Some((core, range)) = drive.blocks_of(&stat).await? {
                 core.download(range.start, range.end).await?;
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        stream::iter(self.files(path).await?).map(Ok).try_for_each_concurrent(DOWNLOADS, download).await
     }
 
     /// Gives back the disk space of every file at and below `path`, through mounts.
