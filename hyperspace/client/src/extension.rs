@@ -44,6 +44,10 @@ impl Inbox {
 
     /// Registers with a connection.
     pub async fn register(self: &Arc<Self>, session: &Arc<Session>, core: u32) -> Result<(), CallError> {
+        // Opening its core again has registered it already.
+        if self.at.lock().as_ref().is_some_and(|(with, _)| with.as_ptr() == Arc::as_ptr(session)) {
+            return Ok(());
+        }
         let resource = session.resource();
         session.add_extension(resource, self);
         let request =
@@ -154,6 +158,11 @@ impl Stream for Extension {
 
 impl Drop for Extension {
     fn drop(&mut self) {
+        let list = match &self.inbox.core {
+            Some(handle) => &handle.state.extensions,
+            None => &self.client.network.extensions,
+        };
+        list.lock().retain(|listed| listed.as_ptr() != Arc::as_ptr(&self.inbox));
         let Some((session, resource_id)) = self.inbox.at.lock().take() else { return };
         let Some(session) = session.upgrade() else { return };
         session.remove_extension(resource_id);

@@ -97,6 +97,12 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.mux.shutdown();
+    }
+}
+
 /// A registered [`OnWait`].
 pub(crate) struct Wait {
     session: Arc<Session>,

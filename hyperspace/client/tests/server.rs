@@ -312,7 +312,7 @@ async fn large_blocks_and_many_at_once() {
     }))
     .await
     .into_iter()
-    .for_each(|appended| drop(appended.unwrap()));
+    .for_each(|appended| assert!(appended.is_ok()));
     assert_eq!(core.length(), 320);
     let other = place.connect().await;
     let reader = other.corestore(None).open(OpenTarget::Key(core.key())).await.unwrap();
@@ -369,6 +369,26 @@ async fn a_thousand_cores() {
     assert_eq!(again.has(0).await, Err(CoreError::Closed));
     let anew = store.open(named("core 500")).await.unwrap();
     assert!(anew.has(0).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tcp() {
+    let config = Config {
+        storage: Storage::Memory,
+        endpoint: Some(hyperspace::Endpoint::Tcp(([127, 0, 0, 1], 0).into())),
+        no_announce: true,
+        ..Config::default()
+    };
+    let server = hyperspace::start(config).await.unwrap();
+    let hyperspace::Endpoint::Tcp(address) = server.endpoint() else { panic!("TCP") };
+    let endpoint = Endpoint::tcp("localhost", address.port());
+    let client = HyperspaceClient::connect(endpoint).await.unwrap();
+    let core = client.corestore(None).open(OpenTarget::New).await.unwrap();
+    let block = Bytes::from(vec![7; 1 << 20]);
+    core.append(vec![block.clone(); 20], None).await.unwrap();
+    let got = join_all((0..20).map(|index| core.get(index, GetOptions::default()))).await;
+    assert!(got.iter().all(|got| got.as_ref() == Ok(&block)));
+    server.shutdown().await.unwrap();
 }
 
 /// Works the same when client and server share one thread, where looking for an answer

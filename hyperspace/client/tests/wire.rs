@@ -592,6 +592,30 @@ async fn many_tasks_share_a_connection() {
     server.await.unwrap();
 }
 
+/// However small the bounds, everybody gets a turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tight_bounds_starve_nobody() {
+    for (max_in_flight, max_queued) in [(1, 1 << 20), (1000, 1), (3, 40)] {
+        let listening = Listening::new();
+        let options = ClientOptions { max_in_flight, max_queued, ..plain() };
+        let (client, mut peer) = listening.connect(options).await;
+        let core = open_core(&client, &mut peer, 1 << 40).await;
+        let server = tokio::spawn(async move { serve_blocks(&mut peer).await });
+        let tasks = (0..64_u64).map(|task| {
+            let core = core.clone();
+            tokio::spawn(async move {
+                for n in 0..30 {
+                    core.get(task * 100 + n, GetOptions::default()).await.unwrap();
+                }
+            })
+        });
+        let done = tokio::time::timeout(Duration::from_secs(20), join_all(tasks)).await;
+        assert!(done.expect("nobody waits for ever").iter().all(Result::is_ok));
+        drop((core, client));
+        server.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn stop_closes_the_client() {
     let (client, mut peer) = in_memory(plain()).await;

@@ -11,7 +11,7 @@ use hyperspace_schema::methods::hypercore::Get;
 use prost::Message;
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 
 /// Sequential readers of one core that are told apart.
@@ -121,7 +121,8 @@ pub(super) fn asked(core: &Arc<CoreState>, index: u64) {
             };
             (request, [*seq, generation])
         });
-        let to: Arc<dyn Completion> = core.clone();
+        let to: Weak<CoreState> = Arc::downgrade(core);
+        let to: Weak<dyn Completion> = to;
         session.mux.call_later::<Get>(requests, &to)
     });
     for index in &wanted[made..] {

@@ -302,7 +302,7 @@ impl CoreState {
     ) -> Result<(), CallError> {
         request.id = session.add_core(self);
         self.head.lock().told = false;
-        self.peers.lock().clear();
+        let peers_before = self.peers();
         let opening = Opening { session, id: request.id, done: false };
         let opened = session.mux.call::<corestore::Open>(&request, None, false).await?;
         let Ok(key) = Key::try_from(opened.key.as_ref()) else {
@@ -316,8 +316,12 @@ impl CoreState {
             return Err(CallError::Refused(error));
         }
         self.writable.store(opened.writable, Ordering::Relaxed);
-        for open in opened.peers.into_iter().filter_map(peer) {
-            self.peer(open, true);
+        let peers: Vec<Peer> = opened.peers.into_iter().filter_map(peer).collect();
+        for gone in peers_before.into_iter().filter(|before| !peers.contains(before)) {
+            self.peer(gone, false);
+        }
+        for there in peers {
+            self.peer(there, true);
         }
         if !self.head().told {
             self.set_length(opened.length, opened.byte_length, false);

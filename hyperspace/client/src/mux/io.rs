@@ -145,7 +145,8 @@ impl Drop for Leave<'_> {
             state = self.0.flush(state);
         }
         state.role = Role::Nobody;
-        let others_wait = state.slots.in_flight() > 0 || state.out.queued() > 0;
+        // Calls that wait for something can wait for the next tick as well.
+        let others_wait = state.slots.quick() > 0 || state.out.queued() > 0 || !state.rhythm.looks_pay();
         if state.task_waits || others_wait {
             state.task_waits = false;
             self.0.kick.notify_one();

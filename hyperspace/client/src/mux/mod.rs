@@ -28,8 +28,8 @@ use slots::{Action, Slots};
 use socket::Socket;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -238,7 +238,7 @@ impl Mux {
     pub fn call_later<M: Method>(
         &self,
         requests: impl Iterator<Item = (M::Request, [u64; 2])>,
-        to: &Arc<dyn Completion>,
+        to: &Weak<dyn Completion>,
     ) -> usize {
         let mut state = self.state.lock();
         let mut made = 0;
@@ -317,7 +317,11 @@ impl Mux {
         match action {
             Action::Nothing => {}
             Action::Wake(waker) => waker.wake(),
-            Action::Complete(to, token, outcome) => to.complete(token, outcome),
+            Action::Complete(to, token, outcome) => {
+                if let Some(to) = to.upgrade() {
+                    to.complete(token, outcome);
+                }
+            }
             Action::Undo(farewell) => self.say(farewell),
         }
     }
@@ -328,10 +332,11 @@ impl Mux {
         if state.writing || state.blocked || state.mute {
             return state;
         }
-        let crowded = !self.has_room(&state);
+        let mut crowded = !self.has_room(&state);
         state.writing = true;
         while let Some(mut batch) = state.out.take() {
             let written = MutexGuard::unlocked(&mut state, || batch.write(&self.socket));
+            crowded |= !self.has_room(&state);
             match written {
                 Ok(true) => state.out.recycle(batch),
                 Ok(false) => {

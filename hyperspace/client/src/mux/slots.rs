@@ -6,7 +6,7 @@
 //! not anybody still wants it.
 
 use bytes::{Bytes, BytesMut};
-use std::sync::Arc;
+use std::sync::Weak;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -47,7 +47,7 @@ pub(crate) enum Action {
     /// Somebody awaits it.
     Wake(Waker),
     /// A [`Completion`] gets it.
-    Complete(Arc<dyn Completion>, [u64; 2], Outcome),
+    Complete(Weak<dyn Completion>, [u64; 2], Outcome),
     /// A given-up call succeeded and must be undone.
     Undo(Farewell),
 }
@@ -59,7 +59,7 @@ enum Entry {
     Done(Outcome),
     /// Nobody waits for it any more.
     Abandoned(Option<Farewell>),
-    Callback(Arc<dyn Completion>, [u64; 2]),
+    Callback(Weak<dyn Completion>, [u64; 2]),
 }
 
 struct Slot {
@@ -124,7 +124,7 @@ impl Slots {
         &mut self,
         service: u64,
         method: u64,
-        to: Arc<dyn Completion>,
+        to: Weak<dyn Completion>,
         token: [u64; 2],
     ) -> u64 {
         self.add(Entry::Callback(to, token), service, method, false)

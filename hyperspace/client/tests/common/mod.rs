@@ -159,7 +159,10 @@ pub async fn serve_blocks<S: AsyncRead + AsyncWrite + Unpin>(peer: &mut Peer<S>)
             peer.queue::<hypercore::Get>(frame.id, &block(request.seq));
         }
         if Decoder::default().next(&mut peer.input.clone()).expect("HRPC").is_none() {
-            peer.flush().await;
+            let out = peer.out.split();
+            if peer.stream.write_all(&out).await.is_err() {
+                return; // it left without waiting for answers to what it had cancelled
+            }
         }
     }
 }
