@@ -69,6 +69,9 @@ pub enum MountError {
     /// Not everything could be saved.
     #[error("Not everything could be saved: {0}")]
     Unsaved(crate::Errno),
+    /// What the last mount had synced could not be restored; nothing is lost.
+    #[error("Changes that the last mount had synced could not be restored: {0}. Is the server well?")]
+    Unrecovered(crate::Errno),
 }
 
 /// A mount. Dropping it leaves it mounted: call [`unmount`](Self::unmount).
@@ -110,6 +113,10 @@ pub async fn mount<S: Corestore>(
     path: &Path,
     options: MountOptions,
 ) -> Result<Mounted, MountError> {
+    let recovered = fs.recover().await.map_err(MountError::Unrecovered)?;
+    if recovered > 0 {
+        tracing::warn!(files = recovered, "the last mount died: what it had synced was restored");
+    }
     let runtime = tokio::runtime::Handle::current();
     let adapter = Adapter::new(fs.clone(), runtime);
     let given = path.to_owned();
@@ -173,6 +180,9 @@ async fn supervise<S: Corestore>(mut this: Supervised<S>) {
     forget.abort();
     // What was written since, or by whoever had files open.
     let saved = this.fs.sync_all().await.map_err(MountError::Unsaved);
+    if saved.is_ok() {
+        this.fs.close_log().await;
+    }
     if let Err(error) = &saved {
         tracing::error!(%error, path = %this.path.display(), "unmounted");
     }

@@ -6,6 +6,7 @@
 
 use super::Filesystem;
 use super::open_file::{Base, OpenFile};
+use super::sync_log::Unsynced;
 use super::types::now;
 use crate::errno::Errno;
 use bytes::Bytes;
@@ -45,6 +46,9 @@ impl<S: Corestore> Filesystem<S> {
                 return Ok(());
             }
             state.shrunk_to = u64::MAX;
+            state.unsynced = Unsynced::default();
+            state.named = None;
+            state.commits += 1;
             (state.leaf.clone(), way(&state), state.size, state.mtime, state.changes)
         };
         let base = self.bring(&file, &leaf, way, size).await?;
@@ -138,11 +142,29 @@ impl<S: Corestore> Filesystem<S> {
         committed.and(flushed.map_err(Errno::from))
     }
 
-    /// Commits `ino`, and returns when it is on the disk.
+    /// Returns when the changes to `ino` are on the disk: committed, or in the
+    /// [sync log](super::sync_log).
     pub async fn fsync(&self, ino: u64) -> Result<(), Errno> {
+        if let Some(file) = self.open_file(ino)
+            && !self.is_orphan(ino)
+            && self.log_changes(ino, &file).await?
+        {
+            return Ok(());
+        }
+        self.commit_and_flush(ino).await
+    }
+
+    /// Commits `ino`, and returns when it is on the disk.
+    pub(super) async fn commit_and_flush(&self, ino: u64) -> Result<(), Errno> {
         self.commit_file(ino).await?;
-        let leaf = self.open_file(ino).map(|file| file.state().leaf.clone());
-        Ok(leaf.as_ref().unwrap_or(&self.root).flush().await?)
+        let Some(file) = self.open_file(ino) else { return Ok(self.root.flush().await?) };
+        let (leaf, commits) = {
+            let state = file.state();
+            (state.leaf.clone(), state.commits)
+        };
+        leaf.flush().await?;
+        self.logged_from_here(ino, &file, commits).await;
+        Ok(())
     }
 }
 
@@ -173,7 +195,7 @@ pub(crate) fn held_in<S: Corestore>(leaf: &Drive<S>, extent: Extent) -> Base<S> 
 }
 
 /// A file as it is while it is streamed out.
-struct Source<S: Corestore>(Arc<OpenFile<S>>);
+pub(super) struct Source<S: Corestore>(pub(super) Arc<OpenFile<S>>);
 
 impl<S: Corestore> ContentSource for Source<S> {
     async fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes> {

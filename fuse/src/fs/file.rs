@@ -207,6 +207,7 @@ fn share<S: Corestore>(
         return Ok(None);
     }
     state.base = base;
+    state.named = None;
     state.base_limit = size;
     state.truncate(size, now())?;
     Ok(Some(size))

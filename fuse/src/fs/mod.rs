@@ -33,6 +33,7 @@ mod ranges;
 mod setattr;
 mod staging;
 mod stream;
+mod sync_log;
 pub mod types;
 mod watch;
 pub mod xattr;
@@ -46,8 +47,8 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::RwLock;
 use types::{Attr, Entry, FsOptions, Handle, Kind, ROOT};
 
@@ -92,6 +93,9 @@ pub struct Filesystem<S: Corestore> {
     network: Mutex<network::Recent<Drive<S>>>,
     watch: watch::Watch<S>,
     runtime: tokio::runtime::Handle,
+    sync_log: sync_log::SyncLog<S::Core>,
+    /// For tasks that may outlive the mount.
+    this: Weak<Self>,
     /// Ms since 1970.
     started: u64,
 }
@@ -131,6 +135,8 @@ impl<S: Corestore> Filesystem<S> {
             network: Mutex::default(),
             watch: watch::Watch::new(weak.clone()),
             runtime: tokio::runtime::Handle::current(),
+            sync_log: sync_log::SyncLog::default(),
+            this: weak.clone(),
             started: types::now(),
             drives,
             root: root.clone(),

@@ -208,6 +208,7 @@ impl<S: Corestore> Filesystem<S> {
         self.writable_child(to.0, to.1)?;
         let (from_name, to_name) = (utf8(from.1)?, utf8(to.1)?);
         let (from_key, to_key) = ((from.0, from_name), (to.0, to_name));
+        self.retire_all().await?;
         // Both are looked up before the lock is taken: this may ask peers.
         self.locate(from.0, Some(from_name)).await?;
         let target = match self.locate(to.0, Some(to_name)).await {

@@ -6,6 +6,7 @@
 
 use super::staging::{MEMORY, Staging};
 use super::stream::WINDOW;
+use super::sync_log::Unsynced;
 use crate::errno::Errno;
 use bytes::{Bytes, BytesMut};
 use hyperdrive::{Drive, Extent, Reader, Stat};
@@ -99,6 +100,12 @@ pub(crate) struct State<S: Corestore> {
     pub(crate) may_stream: bool,
     /// The drive has something newer than `base`.
     pub(crate) stale: bool,
+    /// Changes that neither a commit nor the sync log has.
+    pub(crate) unsynced: Unsynced,
+    /// What the drive's index names, on the disk: records of the sync log build on it.
+    pub(crate) named: Option<Extent>,
+    /// Commits so far.
+    pub(crate) commits: u64,
 }
 
 impl<S: Corestore> State<S> {
@@ -117,6 +124,7 @@ impl<S: Corestore> State<S> {
         let end = end.ok_or(Errno::EFBIG)?;
         let most = if self.streams() { WINDOW } else { MEMORY };
         self.staging.write(offset, data, most)?;
+        self.unsynced.wrote(offset, end);
         self.size = self.size.max(end);
         self.changed(mtime);
         Ok(())
@@ -129,6 +137,7 @@ impl<S: Corestore> State<S> {
         }
         if size < self.size {
             self.staging.truncate(size)?;
+            self.unsynced.cut(size);
             self.base_limit = self.base_limit.min(size);
             self.shrunk_to = self.shrunk_to.min(size);
             if size == 0 && self.in_flight.is_none() {
@@ -153,6 +162,7 @@ impl<S: Corestore> State<S> {
         }
         self.leaf = leaf.clone();
         self.base = Base::of(leaf, stat);
+        self.named = None;
         self.base_limit = stat.size;
         self.size = stat.size;
         self.mtime = stat.mtime;
@@ -211,6 +221,9 @@ impl<S: Corestore> OpenFile<S> {
             draining: false,
             may_stream: true,
             stale: false,
+            unsynced: Unsynced::default(),
+            named: None,
+            commits: 0,
         };
         Self { state: Mutex::new(state), committing: tokio::sync::Mutex::default(), drained: Notify::new() }
     }

@@ -55,7 +55,7 @@ impl TestMount {
 /// Runs a script in `dir`; it must succeed. Its output.
 pub async fn sh(dir: &Path, script: &str) -> String {
     let mut command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", script]).current_dir(dir).env("LC_ALL", "C");
+    command.args(["-euxo", "pipefail", "-c", script]).current_dir(dir).env("LC_ALL", "C");
     for who in ["AUTHOR", "COMMITTER"] {
         command.env(format!("GIT_{who}_NAME"), "a").env(format!("GIT_{who}_EMAIL"), "a@example.org");
     }
