@@ -151,6 +151,24 @@ async fn compares_versions_as_the_original_does() {
     assert_eq!(rows, vectors["diffVs60"]);
 }
 
+#[tokio::test]
+async fn a_slash_at_the_end_is_another_spelling() {
+    let mut writer = Writer::new(Trie::new(new_core().await, TrieOptions::default()), 1);
+    for key in ["dir", "dir/", "dir/a", "/dir/b/"] {
+        writer.put(key, Some(Bytes::from(key)), 0).await.unwrap();
+    }
+    let keys = |nodes: Vec<Arc<Node>>| nodes.iter().map(|node| node.key().to_owned()).collect::<Vec<_>>();
+    let all = ListOptions::default();
+    assert_eq!(keys(listed(&writer.snapshot(), "dir", all).await), ["dir/", "dir/b/", "dir/a"]);
+    for key in ["dir", "dir/", "/dir"] {
+        assert_eq!(value(&writer.snapshot().get(key, false).await.unwrap().unwrap()), "dir/");
+    }
+    assert!(writer.del("dir", false).await.unwrap());
+    assert!(!writer.del("dir/", false).await.unwrap());
+    assert!(writer.del("dir/b", false).await.unwrap());
+    assert_eq!(keys(listed(&writer.snapshot(), "", all).await), ["dir/a"]);
+}
+
 #[test]
 fn hashes() {
     for (text, hash) in vectors()["hashes"].as_object().unwrap() {

@@ -26,6 +26,8 @@ struct Generations {
     old: Nodes,
     /// Weight of `young`.
     weight: usize,
+    /// How often the core was truncated.
+    truncations: u64,
 }
 
 impl NodeCache {
@@ -44,13 +46,23 @@ impl NodeCache {
         Some(node)
     }
 
-    pub(crate) fn insert(&self, node: Arc<Node>) {
-        self.generations.lock().add(node, self.bytes);
+    /// To be asked before a block is read that may be [inserted](Self::insert) then.
+    pub(crate) fn truncations(&self) -> u64 {
+        self.generations.lock().truncations
+    }
+
+    /// Keeps `node`, unless the core was truncated since it began to be read.
+    pub(crate) fn insert(&self, node: Arc<Node>, truncations: u64) {
+        let mut generations = self.generations.lock();
+        if generations.truncations == truncations {
+            generations.add(node, self.bytes);
+        }
     }
 
     /// Forgets blocks `length` and later: the core was truncated.
     pub(crate) fn truncate(&self, length: u64) {
         let generations = &mut *self.generations.lock();
+        generations.truncations += 1;
         generations.young.retain(|seq, _| *seq < length);
         generations.old.retain(|seq, _| *seq < length);
         generations.weight = generations.young.values().map(|node| node.weight()).sum();
@@ -104,12 +116,17 @@ mod tests {
         let weight = node(1).weight();
         let cache = NodeCache::new(weight * 100);
         for seq in 1..1000 {
-            cache.insert(node(seq));
+            cache.insert(node(seq), 0);
             assert!(cache.get(1).is_some());
         }
         let held = (1..1000).filter(|seq| cache.get(*seq).is_some()).count();
         assert!((50..=102).contains(&held), "{held}");
         cache.truncate(999);
         assert!(cache.get(999).is_none() && cache.get(998).is_some());
+        // Read before the truncation, arrived after it.
+        cache.insert(node(999), 0);
+        assert!(cache.get(999).is_none());
+        cache.insert(node(999), cache.truncations());
+        assert!(cache.get(999).is_some());
     }
 }

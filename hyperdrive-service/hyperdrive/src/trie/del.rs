@@ -3,6 +3,10 @@
 //! No block says that a key is gone. Its nearest neighbour is put again without a
 //! pointer to it: the neighbour's path is the deleted one's as far as anything else
 //! shares it, so no other pointer to it is left in the new version.
+//!
+//! Which entry is meant is for its components to say, as in looking it up. (The
+//! original also wants the same text: what was put as `dir/` it finds as `dir`, and
+//! cannot delete as `dir`.)
 
 use super::node::{HIDDEN, Node};
 use super::path::{Path, is_boundary};

@@ -14,8 +14,8 @@
 //! Blocks are a stranger's. Pointers that do not lead to an earlier block, or that
 //! lead to a key that does not belong there, are [`CoreError::Corrupt`]; each walk is
 //! bounded by the key's length, each listing by the number of blocks. Where the
-//! original goes wrong, in deleting keys whose hashes collide and in batches that
-//! empty the trie, this does not.
+//! original goes wrong, this does not: in deleting keys whose hashes collide, or that
+//! were put with a slash at their end, and in batches that empty the trie.
 //!
 //! Knows nothing of drives: no `Stat`, no mounts, no cores but the one.
 
@@ -137,23 +137,23 @@ impl<C: Core> Trie<C> {
         if let Some(node) = self.cache.get(seq) {
             return Ok(Some(node));
         }
-        match self.core.get_now(seq) {
-            Some(block) => self.decode(seq, block).map(Some),
-            None => Ok(None),
-        }
+        let truncations = self.cache.truncations();
+        self.core.get_now(seq).map(|block| self.decode(seq, block, truncations)).transpose()
     }
 
     /// Node `seq`, from wherever it must come.
     async fn node(&self, seq: u64) -> Result<Arc<Node>, CoreError> {
-        match self.node_now(seq)? {
-            Some(node) => Ok(node),
-            None => self.decode(seq, self.core.get(seq, self.options.get).await?),
+        if let Some(node) = self.node_now(seq)? {
+            return Ok(node);
         }
+        let truncations = self.cache.truncations();
+        let block = self.core.get(seq, self.options.get).await?;
+        self.decode(seq, block, truncations)
     }
 
-    fn decode(&self, seq: u64, block: Bytes) -> Result<Arc<Node>, CoreError> {
+    fn decode(&self, seq: u64, block: Bytes, truncations: u64) -> Result<Arc<Node>, CoreError> {
         let node = Arc::new(Node::decode(block, seq, self.options.hash)?);
-        self.cache.insert(node.clone());
+        self.cache.insert(node.clone(), truncations);
         Ok(node)
     }
 }

@@ -131,7 +131,8 @@ impl<C: Core> Writer<C> {
         self.base += count as u64;
         let nodes = self.pending.nodes.read().clone();
         let (done, left) = nodes.split_at(count.min(nodes.len()));
-        done.iter().for_each(|node| self.trie.cache.insert(node.clone()));
+        let truncations = self.trie.cache.truncations();
+        done.iter().for_each(|node| self.trie.cache.insert(node.clone(), truncations));
         self.pending = Pending::of(self.base, left.to_vec());
     }
 
