@@ -26,13 +26,19 @@ const XATTR_MAX: usize = 64 * 1024;
 
 /// The trie of a drive, being changed.
 pub(crate) struct Tree<'w, S: Corestore> {
-    pub(crate) writer: &'w mut Writer<S::Core>,
-    pub(crate) content: &'w Arc<ContentLog<S>>,
+    writer: &'w mut Writer<S::Core>,
+    content: &'w Arc<ContentLog<S>>,
+    /// Content that was put among what waits.
+    pub(crate) pended: Vec<Extent>,
     /// Did any mount come, go or move?
     pub(crate) mounts_changed: bool,
 }
 
-impl<S: Corestore> Tree<'_, S> {
+impl<'w, S: Corestore> Tree<'w, S> {
+    pub(crate) fn new(writer: &'w mut Writer<S::Core>, content: &'w Arc<ContentLog<S>>) -> Self {
+        Self { writer, content, pended: Vec::new(), mounts_changed: false }
+    }
+
     fn view(&self) -> View<S> {
         View::new(self.writer.snapshot(), self.content.clone())
     }
@@ -83,10 +89,15 @@ impl<S: Corestore> Tree<'_, S> {
     }
 
     /// Where the bytes are, or will be.
-    async fn place(&self, content: &Content) -> Result<Extent, DriveError> {
+    async fn place(&mut self, content: &Content) -> Result<Extent, DriveError> {
         match content {
             Content::Empty => Ok(Extent::default()),
-            Content::Bytes(bytes) => self.content.pend(bytes).await,
+            Content::Bytes(bytes) if bytes.is_empty() => Ok(Extent::default()),
+            Content::Bytes(bytes) => {
+                let extent = self.content.pend(bytes).await?;
+                self.pended.push(extent);
+                Ok(extent)
+            }
             Content::Extent(extent) => match self.content.place(*extent) {
                 Placed::Core(extent) => Ok(extent),
                 Placed::Pending(_) => Ok(*extent),

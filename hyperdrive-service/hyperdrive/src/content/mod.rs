@@ -17,7 +17,7 @@ use bytes::Bytes;
 use hyperspace_api::{Core, CoreError, Corestore, GetOptions, Key, OpenTarget};
 use parking_lot::Mutex;
 use pending::Pending;
-pub(crate) use pending::{Mark, Placed};
+pub(crate) use pending::Placed;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
@@ -118,14 +118,10 @@ impl<S: Corestore> ContentLog<S> {
         self.pending.lock().bytes()
     }
 
-    /// Remembers what waits now, for [`rollback`](Self::rollback).
-    pub(crate) fn mark(&self) -> Mark {
-        self.pending.lock().mark()
-    }
-
-    /// Forgets what came to wait after `mark` (unless it was appended already).
-    pub(crate) fn rollback(&self, mark: Mark) {
-        self.pending.lock().rollback(mark);
+    /// Forgets content that waits and that nobody has seen (unless it was appended
+    /// already).
+    pub(crate) fn forget(&self, extents: &[Extent]) {
+        self.pending.lock().forget(extents);
     }
 
     /// Appends all that waits.

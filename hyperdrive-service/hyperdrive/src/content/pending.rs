@@ -50,9 +50,6 @@ pub(super) struct Pending {
     moved: BTreeMap<u64, Moved>,
 }
 
-/// What waited at some moment.
-pub(crate) struct Mark(Place);
-
 /// Where an extent lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Placed {
@@ -132,14 +129,14 @@ impl Pending {
         self.bytes
     }
 
-    pub(super) fn mark(&self) -> Mark {
-        Mark(self.next)
-    }
-
-    pub(super) fn rollback(&mut self, mark: Mark) {
-        while self.runs.len() > self.sealed
-            && let Some(run) = self.runs.pop_back_if(|run| run.at.block >= mark.0.block)
-        {
+    /// Forgets the last files that wait, as far as they are these (in the order in
+    /// which they came).
+    pub(super) fn forget(&mut self, extents: &[Extent]) {
+        for extent in extents.iter().rev() {
+            let last = self.runs.len() > self.sealed;
+            let Some(run) = self.runs.pop_back_if(|run| last && run.at.block == extent.offset) else {
+                return;
+            };
             self.bytes -= run.bytes;
             self.next = run.at;
         }
@@ -241,7 +238,7 @@ mod tests {
         Grow(usize),
         Foreign(u64),
         Commit { fails: bool },
-        RollBack(usize),
+        Forget(usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -250,7 +247,7 @@ mod tests {
             2 => (1usize..100_000).prop_map(Step::Grow),
             1 => (1u64..4).prop_map(Step::Foreign),
             2 => any::<bool>().prop_map(|fails| Step::Commit { fails }),
-            1 => (1usize..1000).prop_map(Step::RollBack),
+            1 => (1usize..1000).prop_map(Step::Forget),
         ]
     }
 
@@ -278,10 +275,11 @@ mod tests {
                         }
                     }
                     Step::Foreign(blocks) => core.extend((0..blocks).map(|_| Bytes::from_static(b"other"))),
-                    Step::RollBack(len) => {
-                        let mark = pending.mark();
-                        pending.push(&fill(len).into(), core.len() as u64, total(&core));
-                        pending.rollback(mark);
+                    Step::Forget(len) => {
+                        let mut push = || pending.push(&fill(len).into(), core.len() as u64, total(&core));
+                        let (one, kept, two) = (push(), push(), push());
+                        given.push((kept, fill(len)));
+                        pending.forget(&[one, two]);
                     }
                     Step::Commit { fails } => {
                         let blocks = pending.seal(300_000);

@@ -11,7 +11,6 @@
 //! waited for, so batches come in while others go out.
 
 use super::Inner;
-use crate::content::Mark;
 use crate::ops::Edit;
 use crate::proto::replace_field;
 use crate::tree::Tree;
@@ -80,12 +79,6 @@ impl InDoubt {
     }
 }
 
-/// Where to go back to.
-struct RollBack {
-    nodes: usize,
-    content: Mark,
-}
-
 impl<S: Corestore> Inner<S> {
     /// Does a batch.
     pub(crate) async fn apply(self: &Arc<Self>, edits: Vec<Edit>) -> Result<(), DriveError> {
@@ -146,12 +139,12 @@ impl<S: Corestore> Inner<S> {
 
     /// Does all of `edits` or nothing; tells whether mounts changed.
     async fn run(&self, writer: &mut Writer<S::Core>, edits: &mut [Edit]) -> Result<bool, DriveError> {
-        let back = RollBack { nodes: writer.len(), content: self.content.mark() };
-        let mut tree = Tree { writer, content: &self.content, mounts_changed: false };
+        let before = writer.len();
+        let mut tree = Tree::new(writer, &self.content);
         for edit in edits {
             if let Err(error) = tree.apply(edit).await {
-                writer.roll_back(back.nodes);
-                self.content.rollback(back.content);
+                self.content.forget(&tree.pended);
+                writer.roll_back(before);
                 return Err(error);
             }
         }
