@@ -7,7 +7,7 @@
 use super::bitfield::Bitfield;
 use super::engine::StoredCore;
 use super::error::StoreError;
-use super::extent::Extent;
+use super::extent::{Extent, Place};
 use super::nodes::{NodePage, PageKey};
 use super::op::{CoreId, MAX_CORES, MAX_LENGTH, read_head, read_record};
 use super::seal::{seal, unseal};
@@ -75,6 +75,11 @@ pub fn row_id(core: CoreId, low: u64) -> i64 {
     (core << LOW_BITS).saturating_add(low) as i64
 }
 
+/// The core that a row belongs to.
+pub fn core_of(id: i64) -> CoreId {
+    id as u64 >> LOW_BITS
+}
+
 /// The part of a row's number that is not the core's.
 pub fn low_of(id: i64) -> u64 {
     id as u64 & ((1 << LOW_BITS) - 1)
@@ -95,8 +100,7 @@ pub fn core_body(id: CoreId, stored: &StoredCore) -> Vec<u8> {
 }
 
 /// The body of an extent's row.
-pub fn extent_body(extent: &Extent, core: CoreId) -> Vec<u8> {
-    use super::extent::Place;
+fn extent_body(extent: &Extent, core: CoreId) -> Vec<u8> {
     let mut table = Writer::with_capacity(extent.count() * 8 + 4);
     extent.write_table(&mut table);
     let place = match extent.place() {
@@ -108,6 +112,28 @@ pub fn extent_body(extent: &Extent, core: CoreId) -> Vec<u8> {
         body.extend_from_slice(data);
     }
     body
+}
+
+/// Writes an extent's row.
+pub fn write_extent(db: &Connection, core: CoreId, extent: &Extent) -> Result<(), StoreError> {
+    let (segment, offset) = match extent.place() {
+        Place::Inline(_) => (None, None),
+        Place::Segment { id, offset } => (Some(*id), Some(*offset as i64)),
+    };
+    let values = params![
+        row_id(core, extent.first()),
+        extent.count() as i64,
+        extent.size() as i64,
+        segment,
+        offset,
+        extent_body(extent, core)
+    ];
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO extents (id, count, size, segment, offset, body) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .and_then(|mut insert| insert.execute(values))
+    .map(drop)
+    .map_err(StoreError::sql("writing the database"))
 }
 
 /// What the checksum of an extent's table covers besides the table.
@@ -268,7 +294,7 @@ impl Db {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&self.path, flags).map_err(sql())?;
         db.set_prepared_statement_cache_capacity(32);
-        db.execute_batch("PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY;").map_err(sql())?;
+        db.execute_batch("PRAGMA cache_size = -3072; PRAGMA temp_store = MEMORY;").map_err(sql())?;
         Ok(db)
     }
 

@@ -88,7 +88,7 @@ impl Disk {
         let db = open_writer(&db_path)?;
         let segment_dir = dir.join("segments");
         let journal = recover(dir, &segment_dir, &db, meta(&db, "folded")? as JournalId)?;
-        let segments = Segments::open(segment_dir, |id| end_of_segment(&db, id))?;
+        let segments = Segments::open(segment_dir, options.punch_holes, |id| end_of_segment(&db, id))?;
         if let Some(last) = reclaim(&db, &segments, &segments.settled())? {
             forget(&db, last)?;
         }

@@ -185,9 +185,9 @@ impl Extent {
         bad
     }
 
-    /// Has the other one the same blocks, wherever they are?
-    pub fn same_blocks(&self, other: &Extent) -> bool {
-        self.first == other.first && self.table == other.table
+    /// The same extent, with its bytes in a segment.
+    pub fn at(&self, id: SegmentId, offset: u64) -> Self {
+        Self { place: Place::Segment { id, offset }, ..self.clone() }
     }
 
     /// Writes the table: four bytes of size and four of crc32c a block.

@@ -6,9 +6,7 @@
 //! in the database depends on the commits and on nothing else.
 
 use super::bitfield::Bitfield;
-use super::db::{
-    core_body, extent_body, load_core, load_page, low_of, meta, page_id, read_extent, row_id, user_row,
-};
+use super::db::{core_body, load_core, load_page, low_of, meta, page_id, row_id, user_row, write_extent};
 use super::engine::StoredCore;
 use super::error::StoreError;
 use super::extent::{Extent, Joiner, Place};
@@ -108,7 +106,6 @@ impl<'a> Fold<'a> {
                 )?,
                 None => self.run("DELETE FROM settings WHERE key = ?", params![&key[..]])?,
             },
-            Op::Move { core, extent } => self.move_extent(*core, extent)?,
             Op::Flushed => {}
         }
         Ok(())
@@ -274,22 +271,6 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Follows the compactor: if the row still has the same blocks, they are elsewhere now.
-    fn move_extent(&mut self, id: CoreId, moved: &Extent) -> Result<(), StoreError> {
-        let mut query = self
-            .db
-            .prepare_cached("SELECT id, count, segment, offset, body FROM extents WHERE id = ?")
-            .map_err(sql())?;
-        let mut rows = query.query([row_id(id, moved.first())]).map_err(sql())?;
-        let Some(row) = rows.next().map_err(sql())? else { return self.free(moved) };
-        let found = read_extent(row)?;
-        if !found.same_blocks(moved) {
-            return self.free(moved);
-        }
-        self.free(&found)?;
-        self.write_extent(id, moved)
-    }
-
     fn write_core(&self, id: CoreId, mut core: CoreFold) -> Result<(), StoreError> {
         let mut joiner = Joiner::default();
         for extent in core.extents.into_values() {
@@ -331,22 +312,7 @@ impl<'a> Fold<'a> {
     }
 
     fn write_extent(&self, id: CoreId, extent: &Extent) -> Result<(), StoreError> {
-        let (segment, offset) = match extent.place() {
-            Place::Inline(_) => (None, None),
-            Place::Segment { id, offset } => (Some(*id), Some(*offset as i64)),
-        };
-        self.run(
-            "INSERT OR REPLACE INTO extents (id, count, size, segment, offset, body)
-             VALUES (?, ?, ?, ?, ?, ?)",
-            params![
-                row_id(id, extent.first()),
-                extent.count() as i64,
-                extent.size() as i64,
-                segment,
-                offset,
-                extent_body(extent, id)
-            ],
-        )
+        write_extent(self.db, id, extent)
     }
 
     fn write_page(&self, id: CoreId, key: PageKey, page: &NodePage) -> Result<(), StoreError> {

@@ -136,13 +136,6 @@ pub enum Op {
         /// The value; `None` removes it.
         value: Option<Bytes>,
     },
-    /// The same blocks, now elsewhere: what the compactor does.
-    Move {
-        /// Whose.
-        core: CoreId,
-        /// Where they are now. Where they were is in the database.
-        extent: Extent,
-    },
     /// Everything before this was flushed to the disk.
     Flushed,
 }
@@ -187,12 +180,8 @@ impl Op {
                 out.uint8(10).buffer(key);
                 write_optional(value, out);
             }
-            Self::Move { core, extent } => {
-                out.uint8(11).uint(*core);
-                write_extent(extent, out);
-            }
             Self::Flushed => {
-                out.uint8(12);
+                out.uint8(11);
             }
         }
     }
@@ -228,8 +217,7 @@ impl Op {
             10 => {
                 Self::Setting { key: Bytes::copy_from_slice(input.buffer()?), value: read_optional(input)? }
             }
-            11 => Self::Move { core: core_id(input)?, extent: read_extent(input)? },
-            12 => Self::Flushed,
+            11 => Self::Flushed,
             other => return Err(StoreError::Damaged(format!("an operation of unknown kind {other}"))),
         })
     }
@@ -351,15 +339,15 @@ mod tests {
             size,
             hash,
         });
-        let extent = (0..1u64 << 39, prop::collection::vec(bytes(), 1..20), any::<bool>())
-            .prop_map(|(first, blocks, inline)| {
+        let extent = (0..1u64 << 39, prop::collection::vec(bytes(), 1..20), any::<bool>()).prop_map(
+            |(first, blocks, inline)| {
                 let place = |blocks: &[Bytes], before| match inline {
                     true => Place::Inline(concat(blocks)),
                     false => Place::Segment { id: 3, offset: 77 + before },
                 };
                 split(first, &blocks, place).remove(0)
-            })
-            .boxed();
+            },
+        );
         prop_oneof![
             (core.clone(), any::<[u8; 32]>(), prop::option::of(bytes()), secret).prop_map(
                 |(core, key, manifest, secret)| Op::Core {
@@ -380,8 +368,7 @@ mod tests {
             ),
             (core.clone(), prop::collection::vec(node, 0..9))
                 .prop_map(|(core, nodes)| Op::Nodes { core, nodes }),
-            (core.clone(), extent.clone()).prop_map(|(core, extent)| Op::Extent { core, extent }),
-            (core.clone(), extent).prop_map(|(core, extent)| Op::Move { core, extent }),
+            (core.clone(), extent).prop_map(|(core, extent)| Op::Extent { core, extent }),
             (core.clone(), 0..99u64, 0..999u64).prop_map(|(core, start, end)| Op::Clear { core, start, end }),
             (core.clone(), 0..99u64).prop_map(|(core, length)| Op::Truncate { core, length }),
             core.clone().prop_map(|core| Op::Delete { core }),

@@ -80,9 +80,10 @@ impl Settled {
 }
 
 impl Segments {
-    /// The segments in a directory. `ends` are the ends of what the database refers to.
+    /// The segments in a directory. `end_of` tells where what the database refers to ends.
     pub fn open(
         dir: PathBuf,
+        punch_holes: bool,
         end_of: impl FnOnce(SegmentId) -> Result<u64, StoreError>,
     ) -> Result<Self, StoreError> {
         let doing = || format!("opening {}", dir.display());
@@ -122,7 +123,7 @@ impl Segments {
             state: Mutex::new(state),
             readers: Mutex::default(),
             syncing: Mutex::new(()),
-            no_holes: AtomicBool::new(false),
+            no_holes: AtomicBool::new(!punch_holes),
         })
     }
 
@@ -283,6 +284,32 @@ impl Segments {
     /// Was the filesystem found unable to punch holes?
     pub fn cannot_punch(&self) -> bool {
         self.no_holes.load(Ordering::Relaxed)
+    }
+
+    /// Copies bytes to where new blocks are written.
+    pub fn copy(
+        &self,
+        id: SegmentId,
+        offset: u64,
+        size: u64,
+    ) -> Result<(SegmentId, u64, Reservation<'_>), StoreError> {
+        let from = self.reader(id)?;
+        let (to, reservation) = self.reserve(size)?;
+        let mut buffer = vec![0; size.min(1 << 20) as usize];
+        let mut done = 0;
+        while done < size {
+            let part = &mut buffer[..(size - done).min(1 << 20) as usize];
+            from.read_exact_at(part, offset + done).map_err(StoreError::io(self.doing("reading", id)))?;
+            to.write_all_at(part, reservation.offset + done)
+                .map_err(StoreError::io(self.doing("writing", reservation.id)))?;
+            done += part.len() as u64;
+        }
+        Ok((reservation.id, reservation.offset, reservation))
+    }
+
+    /// Writes no more to the segment that is written, so that it can be compacted.
+    pub fn seal(&self, id: SegmentId) {
+        self.state.lock().active.take_if(|(active, _, _)| *active == id);
     }
 
     /// Is this the segment that is written?

@@ -103,7 +103,7 @@ impl Tail {
                 self.user_data.insert(key.clone(), (journal, value.clone()));
             }
             Op::Delete { .. } => *self = Self::default(),
-            Op::Core { .. } | Op::Alias { .. } | Op::Setting { .. } | Op::Move { .. } | Op::Flushed => {}
+            Op::Core { .. } | Op::Alias { .. } | Op::Setting { .. } | Op::Flushed => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! The two threads in the background: one folds journals into the database, the other
 //! flushes files when somebody waits for that.
 
+use super::compact::compact;
 use super::disk::Shared;
 use super::engine::{Lsn, Tailed};
 use super::error::StoreError;
@@ -155,12 +156,14 @@ pub struct Folder {
     batches: Vec<Batch>,
     /// Notes of freed space that were seen to.
     reclaimed: Option<i64>,
+    /// The compactor has not done all it could.
+    compact_more: bool,
 }
 
 impl Folder {
     /// A folder that writes through `db`.
     pub fn new(shared: Arc<Shared>, db: Connection) -> Self {
-        Self { shared, db, batches: Vec::new(), reclaimed: None }
+        Self { shared, db, batches: Vec::new(), reclaimed: None, compact_more: false }
     }
 
     /// Works until it is told to stop.
@@ -215,7 +218,15 @@ impl Folder {
             self.shared.flushed.fetch_max(lsn, Ordering::AcqRel);
             self.release(journal)?;
         }
-        self.reclaimed = reclaim(&self.db, &self.shared.segments, &settled)?.or(self.reclaimed);
+        let seen = reclaim(&self.db, &self.shared.segments, &settled)?;
+        // The notes stay until the next transaction; only new ones are a reason to compact.
+        if (seen > self.reclaimed || self.compact_more) && self.shared.segments.cannot_punch() {
+            self.compact_more = compact(&self.db, &self.shared.segments, &settled)?;
+            if self.compact_more {
+                self.shared.fold.soon();
+            }
+        }
+        self.reclaimed = seen.or(self.reclaimed);
         self.checkpoint()
     }
 
