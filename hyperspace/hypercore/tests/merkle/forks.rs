@@ -69,4 +69,50 @@ proptest! {
         let longer = Original::new(0, [ours.blocks.clone(), distinct(5, "more")].concat());
         prop_assert_eq!(conflict(&longer), Ok(false));
     }
+
+    #[test]
+    fn a_contradiction_is_never_taken_over(
+        common in 0u64..20, ours in 1u64..20, theirs in 1u64..30, asked in 0u64..20,
+    ) {
+        let shared = distinct(common, "common");
+        let ours = Original::new(0, [shared.clone(), distinct(ours, "ours")].concat());
+        let theirs = Original::new(0, [shared, distinct(theirs, "theirs")].concat());
+        let mut reader = Sparse::default();
+        let ask = |start, length| Request { upgrade: Some(UpgradeRequest { start, length }), ..Request::default() };
+        reader.take(&ours.answer(&ask(0, ours.tree.length())).unwrap()).unwrap();
+        // Asked for when the reader was shorter, and signed, but not what it has by now.
+        let asked = asked.min(common);
+        let late = theirs.answer(&ask(asked, theirs.tree.length() - asked)).unwrap();
+        let before = reader.tree.clone();
+        let refused = reader.take(&late);
+        prop_assert!(
+            matches!(refused, Err(VerifyError::Conflict | VerifyError::Outdated)),
+            "{:?}", refused
+        );
+        prop_assert_eq!(&reader.tree, &before);
+        // Who holds all nodes can always tell what it is, if theirs is no longer than ours.
+        if theirs.tree.length() <= ours.tree.length() {
+            let told = verify(&ours.nodes, &ours.tree, &late, &verifier());
+            prop_assert_eq!(told, Err(VerifyError::Conflict));
+        }
+    }
+
+    #[test]
+    fn nodes_left_over_from_a_longer_tree_do_not_count(cut in 0u64..20, length in 21u64..40) {
+        // We had more, and cut it; the same blocks came back in a newer fork.
+        let old = Original::new(0, distinct(length, "block"));
+        let ours = Tree::load(&old.nodes, 0, cut).unwrap();
+        let after = Original::new(1, old.blocks.clone());
+        let proof = after.answer(&Request {
+            upgrade: Some(UpgradeRequest { start: 0, length }),
+            ..Request::default()
+        }).unwrap();
+        let mut reorg = Reorg::new(&old.nodes, &ours, &proof, &verifier()).unwrap();
+        while let Some(wanted) = reorg.wants() {
+            let hash = reorg.request(wanted.start);
+            let proof = after.answer(&Request { hash, ..Request::default() }).unwrap();
+            reorg.narrow(&old.nodes, &ours, &proof).unwrap();
+        }
+        prop_assert_eq!(reorg.ancestors(), cut);
+    }
 }

@@ -96,6 +96,12 @@ proptest! {
         let wrong = produce(&other.nodes, &other.tree, &upgrade(0, fixed), fixed).unwrap();
         let refused = verify(&Nodes::new(), &Tree::new(0), &wrong, &verifier);
         prop_assert_eq!(refused, Err(VerifyError::Signature(SignatureError::Prologue)));
+        // Even the signers cannot put other content in its place.
+        let signed = Original::new(0, distinct(fixed + 1, "other"));
+        let mut wrong = produce(&signed.nodes, &signed.tree, &upgrade(0, fixed), fixed).unwrap();
+        sign(&mut wrong, &signed.tree);
+        let refused = verify(&Nodes::new(), &Tree::new(0), &wrong, &verifier);
+        prop_assert_eq!(refused, Err(VerifyError::Signature(SignatureError::Prologue)));
         if fixed > 1 {
             let mut part = produce(&all.nodes, &all.tree, &upgrade(0, fixed - 1), 0).unwrap();
             sign(&mut part, &all.tree);

@@ -229,3 +229,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_checked_before_a_change_is_checked_again() {
+    let writer = Original::new(0, distinct(9, "block"));
+    let ask =
+        |start, length| Request { upgrade: Some(UpgradeRequest { start, length }), ..Request::default() };
+    let mut reader = Sparse::default();
+    reader.take(&Original::new(0, distinct(5, "block")).answer(&ask(0, 5)).unwrap()).unwrap();
+    let block = Request { block: Some(BlockRequest { index: 2, nodes: 2 }), ..Request::default() };
+    let check =
+        |request| verify(&reader.nodes, &reader.tree, &writer.answer(request).unwrap(), &verifier()).unwrap();
+    let (upgrade, block) = (check(&ask(5, 4)), check(&block));
+    assert!(upgrade.is_current(&reader.tree) && block.is_current(&reader.tree));
+    // After an append, a block still fits, a longer tree does not.
+    let longer = reader.tree.append(&["another"]).tree;
+    assert!(!upgrade.is_current(&longer) && block.is_current(&longer));
+    // After a cut or on another fork, nothing does.
+    let cut = writer.tree.truncate(&writer.nodes, 4, 0).unwrap();
+    assert!(!upgrade.is_current(&cut) && !block.is_current(&cut));
+    let forked = reader.tree.clone().with_fork(1);
+    assert!(!upgrade.is_current(&forked) && !block.is_current(&forked));
+}

@@ -90,6 +90,30 @@ fn no_flipped_bit_makes_anything_false_believed() {
 }
 
 #[test]
+fn additional_nodes_in_the_wrong_place_are_noticed_as_such() {
+    let (reader, _, proof) = shapes().swap_remove(1);
+    let at = |change: fn(&mut Vec<Node>)| {
+        let mut proof = proof.clone();
+        change(&mut proof.upgrade.as_mut().expect("an upgrade").additional_nodes);
+        verify(&reader.nodes, &reader.tree, &proof, &verifier())
+    };
+    assert!(at(|_| ()).is_ok());
+    assert!(matches!(at(|nodes| nodes.swap(0, 1)), Err(VerifyError::Unexpected { expected: 26, .. })));
+    assert!(matches!(
+        at(|nodes| {
+            nodes.remove(0);
+        }),
+        Err(VerifyError::Unexpected { expected: 26, .. })
+    ));
+    assert!(matches!(
+        at(|nodes| {
+            nodes.pop();
+        }),
+        Err(VerifyError::Signature(_))
+    ));
+}
+
+#[test]
 fn sizes_that_only_add_up_are_not_stored() {
     let (reader, _, mut proof) = shapes().swap_remove(7);
     let hash = proof.hash.as_mut().expect("a hash proof");
