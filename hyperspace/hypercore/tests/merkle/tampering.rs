@@ -128,7 +128,7 @@ fn sizes_that_only_add_up_are_not_stored() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn garbage_is_refused_and_nothing_worse(garbage in prop::collection::vec(any::<u8>(), 0..300)) {
