@@ -158,6 +158,8 @@ impl Corestore {
         let mut registry = self.inner.registry.lock();
         if let Some(id) = self.engine().alias(&self.namespace.0, &name)?
             && let Some(core) = self.find(&mut registry, id)?
+            // A damaged row might lead elsewhere. The way by the key does not depend on it.
+            && core.shared().authority().is_named(&self.namespace.0, &name)
         {
             return Ok(core);
         }
@@ -235,9 +237,7 @@ impl Corestore {
             Some(shared) => shared,
             None => {
                 let Some(stored) = self.engine().load_core(id)? else { return Ok(None) };
-                let authority = Authority::new(stored.record, |namespace, name| {
-                    Namespace(*namespace).key_pair(&self.inner.primary_key, name)
-                })?;
+                let authority = Authority::new(stored.record, &self.inner.primary_key, None)?;
                 let shared =
                     CoreShared::new(id, authority, Tail::stored(stored.head, stored.held), self.engine());
                 registry.cores.insert(id, Arc::downgrade(&shared));
@@ -261,13 +261,14 @@ impl Corestore {
         if let Some(id) = self.engine().core_of(discovery_key.as_bytes())?
             && let Some(core) = self.find(registry, id)?
         {
+            if core.discovery_key() != discovery_key {
+                return Err(CoreError::Corrupt("the table of cores leads to another core".into()));
+            }
             self.learn(&core, record, alias)?;
             return Ok(core);
         }
         let id = self.engine().new_core_id()?;
-        let authority = Authority::new(record.clone(), |namespace, name| {
-            key_pair.unwrap_or_else(|| Namespace(*namespace).key_pair(&self.inner.primary_key, name))
-        })?;
+        let authority = Authority::new(record.clone(), &self.inner.primary_key, key_pair)?;
         let shared =
             CoreShared::new(id, authority, Tail::stored(Head::default(), Bitfield::default()), self.engine());
         let mut ops = vec![Op::Core { core: id, record }];
@@ -297,9 +298,7 @@ impl Corestore {
         }
         let mut ops = Vec::new();
         if record != old.record {
-            let authority = Authority::new(record.clone(), |namespace, name| {
-                Namespace(*namespace).key_pair(&self.inner.primary_key, name)
-            })?;
+            let authority = Authority::new(record.clone(), &self.inner.primary_key, None)?;
             ops.push(Op::Core { core: shared.id, record });
             *shared.authority.write() = Arc::new(authority);
         }
@@ -336,7 +335,7 @@ impl Corestore {
                 Some(shared) => {
                     let authority = shared.authority();
                     let head = shared.tail.read().head.clone();
-                    (authority.record.clone(), head, authority.key_pair.is_some())
+                    (authority.record.clone(), head, authority.can_sign())
                 }
                 None => match self.engine().load_core(id)? {
                     Some(stored) => {

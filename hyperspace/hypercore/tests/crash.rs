@@ -49,7 +49,7 @@ fn append_forever(number: u8, core: &LocalCore) {
         let length = core.length();
         let batch: Vec<Bytes> = (length..length + 1 + length % 5).map(|index| block(number, index)).collect();
         let appended = runtime.block_on(core.append(batch, Some(length))).unwrap();
-        if length % 7 == 0 && length > 40 {
+        if length.is_multiple_of(7) && length > 40 {
             runtime.block_on(core.clear(length - 40, length - 35)).unwrap();
         }
         println!("acknowledged {number} {}", appended.length);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
 fn block(index: u64) -> Bytes {
-    let size = if index % 8 == 0 { 18_000 } else { 40 + index as usize };
+    let size = if index.is_multiple_of(8) { 18_000 } else { 40 + index as usize };
     Bytes::from(vec![index as u8 | 1; size])
 }
 
@@ -190,9 +190,9 @@ fn a_power_cut_takes_nothing_that_a_peer_may_have_seen() {
             if step == 11 {
                 core.truncate(core.length() / 2, None).unwrap();
             }
-            if step % 3 == 0 {
+            if step.is_multiple_of(3) {
                 core.flush().await.unwrap();
-            } else if step % 7 == 0 {
+            } else if step.is_multiple_of(7) {
                 store.settle().await.unwrap();
             } else {
                 continue;

@@ -288,7 +288,7 @@ async fn a_directory_has_one_owner_and_one_key() {
     let again = Corestore::open(dir.path(), same).unwrap();
     assert_eq!(again.primary_key(), store.primary_key());
     use std::os::unix::fs::PermissionsExt;
-    for file in ["primary-key", "LOCK"] {
+    for file in ["primary-key", "LOCK", "hyperspace.db", "hyperspace.db-wal"] {
         let mode = std::fs::metadata(dir.path().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }

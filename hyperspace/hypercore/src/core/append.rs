@@ -14,7 +14,7 @@ impl LocalCore {
     pub fn append_now(&self, blocks: &[Bytes], expected_length: Option<u64>) -> Result<Appended, CoreError> {
         self.shared.check_open(&self.engine)?;
         let authority = self.shared.authority();
-        let key_pair = match &authority.key_pair {
+        let key_pair = match authority.key_pair() {
             Some(pair) if self.view.is_none() => pair,
             _ => return Err(CoreError::NotWritable),
         };
@@ -64,7 +64,7 @@ impl LocalCore {
     pub fn truncate(&self, length: u64, fork: Option<u64>) -> Result<(), CoreError> {
         self.shared.check_open(&self.engine)?;
         let authority = self.shared.authority();
-        let key_pair = match &authority.key_pair {
+        let key_pair = match authority.key_pair() {
             Some(pair) if self.view.is_none() => pair,
             _ => return Err(CoreError::NotWritable),
         };

@@ -152,7 +152,7 @@ impl Core for LocalCore {
     }
 
     fn writable(&self) -> bool {
-        self.view.is_none() && self.shared.authority.read().key_pair.is_some()
+        self.view.is_none() && self.shared.authority.read().can_sign()
     }
 
     fn length(&self) -> u64 {

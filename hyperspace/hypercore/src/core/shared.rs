@@ -1,6 +1,7 @@
 //! What all handles of one open core share.
 
 use crate::crypto::KeyPair;
+use crate::crypto::namespace::Namespace;
 use crate::manifest::{Manifest, Verifier};
 use crate::merkle::{Node, NodeSource, ReadError, Tree};
 use crate::storage::StoreError;
@@ -12,6 +13,7 @@ use crate::storage::tail::{JournalId, Known, Tail};
 use hyperspace_api::{CoreError, CoreEvent, DiscoveryKey, Key};
 use parking_lot::{Mutex, RwLock};
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, broadcast};
@@ -30,17 +32,30 @@ pub struct Authority {
     pub verifier: Verifier,
     /// The manifest, once known.
     pub manifest: Option<Manifest>,
-    /// The key pair we sign with, if we may alone.
-    pub key_pair: Option<KeyPair>,
     /// As stored.
     pub record: CoreRecord,
+    signer: Option<Signer>,
+}
+
+/// The key pair we sign with. Making it from its seed takes longer than all the rest of
+/// opening a core, so that is left for the first signature.
+struct Signer {
+    seed: [u8; 32],
+    pair: OnceLock<KeyPair>,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signer(secret)")
+    }
 }
 
 impl Authority {
-    /// From a stored record; `derive` makes the key pair of a name.
+    /// From a stored record. `pair`, if it is at hand, is the key pair of the record's secret.
     pub fn new(
         record: CoreRecord,
-        derive: impl FnOnce(&[u8; 32], &[u8]) -> KeyPair,
+        primary_key: &[u8; 32],
+        pair: Option<KeyPair>,
     ) -> Result<Self, StoreError> {
         let key = Key::from(record.key);
         let manifest = record.manifest.as_deref().map(Manifest::from_slice).transpose()?;
@@ -48,13 +63,44 @@ impl Authority {
             return Err(StoreError::Damaged(format!("the manifest of core {key}")));
         }
         let verifier = Verifier::new(&key, manifest.as_ref());
-        let key_pair = match &record.secret {
+        let signer = |seed| Signer { seed, pair: pair.map_or_else(OnceLock::new, OnceLock::from) };
+        let signer = match &record.secret {
             Secret::None => None,
-            Secret::Derived { namespace, name } => Some(derive(namespace, name)),
-            Secret::Seed(seed) => Some(KeyPair::from_seed(seed)),
+            // The key was derived from that very pair.
+            Secret::Derived { namespace, name } => {
+                Some(signer(Namespace(*namespace).seed(primary_key, name)))
+            }
+            // Somebody gave it to us: it may be one of several that have to sign.
+            Secret::Seed(seed) => Some(signer(*seed)).filter(|signer| verifier.is_sole_signer(signer.pair())),
+        };
+        Ok(Self { verifier, manifest, record, signer })
+    }
+
+    /// Can this be the core of that name?
+    pub fn is_named(&self, namespace: &[u8; 32], name: &[u8]) -> bool {
+        match &self.record.secret {
+            Secret::Derived { namespace: own_namespace, name: own_name } => {
+                own_namespace == namespace && own_name == name
+            }
+            Secret::Seed(_) => true,
+            Secret::None => false,
         }
-        .filter(|pair| verifier.is_sole_signer(pair));
-        Ok(Self { verifier, manifest, key_pair, record })
+    }
+
+    /// May we sign alone?
+    pub fn can_sign(&self) -> bool {
+        self.signer.is_some()
+    }
+
+    /// The key pair we sign with, if we may alone.
+    pub fn key_pair(&self) -> Option<&KeyPair> {
+        self.signer.as_ref().map(Signer::pair)
+    }
+}
+
+impl Signer {
+    fn pair(&self) -> &KeyPair {
+        self.pair.get_or_init(|| KeyPair::from_seed(&self.seed))
     }
 }
 

@@ -8,6 +8,7 @@ use super::bitfield::Bitfield;
 use super::engine::StoredCore;
 use super::error::StoreError;
 use super::extent::{Extent, Place};
+use super::lock::open_private;
 use super::nodes::{NodePage, PageKey};
 use super::op::{CoreId, MAX_CORES, MAX_LENGTH, read_head, read_record};
 use super::seal::{seal, unseal};
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use hyperspace_api::Key;
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rustix::fs::OFlags;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -174,6 +176,8 @@ pub fn user_row(core: CoreId, key: &[u8]) -> Vec<u8> {
 /// The connection that writes.
 pub fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let sql = || StoreError::sql("opening the database");
+    // SQLite would let others read it; the files beside it get the permissions of this one.
+    drop(open_private(path, OFlags::RDWR | OFlags::CREATE)?);
     let db = Connection::open(path).map_err(sql())?;
     db.set_prepared_statement_cache_capacity(64);
     db.execute_batch(

@@ -12,12 +12,12 @@
 //! An append of 4 KiB or more is written to a segment. Then one record goes to the journal
 //! with one `write`: the blocks of smaller appends, or where in which segment they are; new
 //! tree nodes; the head. That takes microseconds, and survives the end of the process. At
-//! last it is added to the core's [tail](tail) in memory, where readers find it.
+//! last it is added to the core's tail in memory, where readers find it.
 //!
 //! Within a second, or when the journal has grown to 8 MiB, a thread closes the journal and
-//! [folds](fold) it: flushes the segments, puts all its commits into the database in one
+//! folds it: flushes the segments, puts all its commits into the database in one
 //! transaction (which flushes that), drops the tails, removes the journal. Many small commits
-//! become few rows: blocks are kept as [extents](extent), tree nodes in [pages](nodes).
+//! become few rows: blocks are kept as extents, tree nodes in pages.
 //!
 //! # Promises
 //! 1. What was acknowledged survives kill -9.
@@ -26,10 +26,10 @@
 //!    has been flushed. A flush writes segments first, then journals, so that no journal can
 //!    be flushed before the blocks it refers to; after a crash, the journal's end is where
 //!    that is not so.
-//! 3. Every block has a crc32c, and so has every row of the database ([`seal`]). What fails is
+//! 3. Every block has a crc32c, and so has every row of the database. What fails is
 //!    reported and treated as missing, never returned.
 //! 4. What is cleared is first dropped from the database, and then punched out of its file;
-//!    or, where the filesystem cannot do that, what is left is [copied](compact).
+//!    or, where the filesystem cannot do that, what is left is copied.
 //!
 //! # Bounds
 //! The tails of all cores take at most [`StoreOptions::tail_bytes`], beyond which writers
