@@ -79,6 +79,30 @@ proptest! {
         });
     }
 
+    /// The same of what is not committed yet, and once it is.
+    #[test]
+    fn any_range_of_what_waits(
+        size in 1usize..200_000,
+        reads in proptest::collection::vec((any::<prop::sample::Index>(), 0usize..100_000), 1..10),
+    ) {
+        run(async {
+            let drive = Drives::new(MemoryStore::new(), grouped()).create().await.unwrap();
+            let all: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+            drive.put_file("/f", all.clone(), Attrs::file()).await.unwrap();
+            let stat = drive.stat("/f").await.unwrap();
+            let before = drive.reader(&stat);
+            drive.commit().await.unwrap();
+            for reader in [before, drive.reader(&stat), drive.reader(&drive.stat("/f").await.unwrap())] {
+                for (at, len) in &reads {
+                    let at = at.index(size + 10);
+                    let read = reader.read(at as u64, *len).await.unwrap();
+                    let at = at.min(size);
+                    assert!(read == all[at..size.min(at + len)], "{len} bytes from {at}");
+                }
+            }
+        });
+    }
+
     /// Records that say anything: an error or some bytes, never more than they claim.
     #[test]
     fn records_that_lie(offset: u64, blocks in 0u64..50, byte_offset in 0u64..2000, size in 0u64..5000, near: bool) {
