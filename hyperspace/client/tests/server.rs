@@ -305,7 +305,7 @@ async fn large_blocks_and_many_at_once() {
     let place = Place::new().await;
     let client = place.connect().await;
     let core = client.corestore(None).open(OpenTarget::New).await.unwrap();
-    let block = |n: u64| Bytes::from(vec![n as u8; if n % 3 == 0 { 65_536 } else { 100 }]);
+    let block = |n: u64| Bytes::from(vec![n as u8; if n.is_multiple_of(3) { 65_536 } else { 100 }]);
     join_all((0..20).map(|batch| {
         let blocks = (0..16).map(|n| block(batch * 16 + n)).collect();
         core.append(blocks, None)
