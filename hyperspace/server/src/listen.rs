@@ -4,7 +4,7 @@
 use crate::config::Endpoint;
 use crate::transport::Transport;
 use nix::fcntl::OFlag;
-use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
+use nix::sys::socket::{self, AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr};
 use nix::sys::stat::{Mode, fchmod};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -86,14 +86,33 @@ impl Listener {
     }
 
     /// The next client.
-    pub async fn accept(&self) -> io::Result<Stream> {
+    pub async fn accept(&self) -> io::Result<Accepted> {
         match &self.kind {
-            ListenerKind::Unix { listener, .. } => Ok(Stream::Unix(listener.accept().await?.0)),
+            ListenerKind::Unix { listener, .. } => Ok(Accepted::Unix(listener.accept().await?.0.into_std()?)),
             ListenerKind::Tcp(listener) => {
                 let stream = listener.accept().await?.0;
                 stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream))
+                Ok(Accepted::Tcp(stream.into_std()?))
             }
+        }
+    }
+}
+
+/// A client that was accepted, not yet bound to a runtime.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Over a unix socket.
+    Unix(std::os::unix::net::UnixStream),
+    /// Over TCP.
+    Tcp(std::net::TcpStream),
+}
+
+impl Accepted {
+    /// Its byte stream, on the runtime of the caller.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        match self {
+            Self::Unix(stream) => Ok(Stream::Unix(UnixStream::from_std(stream)?)),
+            Self::Tcp(stream) => Ok(Stream::Tcp(TcpStream::from_std(stream)?)),
         }
     }
 }
@@ -186,7 +205,15 @@ pub enum Stream {
     Tcp(TcpStream),
 }
 
-impl Transport for Stream {}
+impl Transport for Stream {
+    fn read_now(&mut self, into: &mut [u8]) -> Option<io::Result<usize>> {
+        let socket = match self {
+            Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Tcp(stream) => stream.as_raw_fd(),
+        };
+        Some(socket::recv(socket, into, MsgFlags::MSG_DONTWAIT).map_err(io::Error::from))
+    }
+}
 
 macro_rules! delegate {
     ($self:ident, $stream:ident => $call:expr) => {

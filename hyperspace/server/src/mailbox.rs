@@ -90,6 +90,11 @@ impl Mailbox {
         !state.awake
     }
 
+    /// Something has come.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.state.lock().awake
+    }
+
     /// Forgets the appends of core `id`, which the client has closed.
     pub(crate) fn forget(&self, id: u32) {
         let mut state = self.state.lock();

@@ -8,11 +8,13 @@ use crate::networker::remembered::Remembered;
 use crate::networker::{Networker, Offline, Swarm, SwarmEvent};
 use crate::session::Session;
 use crate::transport::Transport;
+use crate::workers::Workers;
 use crate::{Store, listen};
 use hyperspace_api::{CoreError, Corestore};
 use hyperspace_schema::messages as m;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
@@ -98,35 +100,45 @@ impl<S: Store> Server<S> {
         self.tasks.spawn(async move { shared.serve(stream).await });
     }
 
-    /// Accepts clients until the server stops.
-    pub async fn accept(&self, listener: &listen::Listener) {
+    /// Accepts clients until the server stops. They are served by threads of their own,
+    /// one for each processor.
+    pub async fn accept(&self, listener: &listen::Listener) -> io::Result<()> {
+        let workers = Workers::start()?;
         loop {
-            let Ok(place) = self.places.clone().acquire_owned().await else { return };
+            let Ok(place) = self.places.clone().acquire_owned().await else { break };
             let stop = &self.shared.stop;
-            let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { return };
+            let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
             match accepted {
-                Ok(stream) => {
+                Ok(accepted) => {
                     let shared = self.shared.clone();
-                    self.tasks.spawn(async move {
-                        shared.serve(stream).await;
+                    workers.run(self.tasks.track_future(async move {
+                        match accepted.into_stream() {
+                            Ok(stream) => shared.serve(stream).await,
+                            Err(error) => tracing::warn!(%error, "cannot serve a client"),
+                        }
                         drop(place);
-                    });
+                    }));
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: no event tells when some are free.
                     tracing::warn!(%error, "cannot accept a client");
                     let pause = tokio::time::sleep(std::time::Duration::from_millis(100));
                     if stop.run_until_cancelled(pause).await.is_none() {
-                        return;
+                        break;
                     }
                 }
             }
         }
+        // The threads end with the last of their sessions.
+        self.tasks.close();
+        self.tasks.wait().await;
+        Ok(())
     }
 
-    /// Ready when the server was asked to stop, by a client or by [`Server::close`].
-    pub async fn stopped(&self) {
-        self.shared.stop.cancelled().await;
+    /// Cancelled when the server is to stop: by a client, by [`Server::close`], or by
+    /// whoever cancels it. Ends [`Server::accept`] and all sessions.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.shared.stop.clone()
     }
 
     /// Ends all sessions, waits for the appends that had begun, flushes the store and

@@ -10,6 +10,7 @@ mod cores;
 mod dispatch;
 mod hypercore;
 pub(crate) mod output;
+mod rhythm;
 mod work;
 
 use crate::Store;
@@ -25,6 +26,7 @@ use futures::stream::FuturesUnordered;
 use hyperspace_api::CoreError;
 use hyperspace_schema::frame::{Decoder, Frame, FrameError, Kind};
 use output::Output;
+use rhythm::Rhythm;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
@@ -40,6 +42,9 @@ use work::Work;
 const READ: usize = 64 * 1024;
 /// Bytes reserved ahead of what has come of a large frame, at most.
 const READ_AHEAD: usize = 1024 * 1024;
+
+/// Times that a session reads, works and writes before it lets others run.
+const TURNS: usize = 8;
 
 /// Why a session ended, other than by the client's leaving.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +84,7 @@ pub(crate) struct Session<S: Store> {
     decoder: Decoder,
     input: BytesMut,
     out: Output,
+    rhythm: Rhythm,
     /// The client takes no more bytes.
     deaf: bool,
     /// `work` has new members that are to be polled before we sleep.
@@ -148,6 +154,7 @@ impl<S: Store> Session<S> {
             decoder: Decoder::new(limits.frame),
             input: BytesMut::new(),
             out: Output::default(),
+            rhythm: Rhythm::default(),
             deaf: false,
             started: false,
         }
@@ -205,7 +212,7 @@ impl<S: Store> Session<S> {
             return Poll::Ready(Ok(()));
         }
         self.mailbox.awake(cx.waker());
-        loop {
+        for _ in 0..TURNS {
             self.started = false;
             let mut room = true;
             while let Poll::Ready(Some((ticket, done))) = self.work.poll_next_unpin(cx) {
@@ -232,10 +239,21 @@ impl<S: Store> Session<S> {
                 continue;
             }
             // The rest has our waker: the stream, the work in progress, the mailbox.
-            if written.is_pending() || self.mailbox.may_sleep() {
+            if written.is_pending() {
+                return Poll::Pending;
+            }
+            if self.mailbox.may_sleep() {
+                if hungry && self.work.is_empty() && self.listen(stream)? {
+                    self.mailbox.awake(cx.waker());
+                    continue;
+                }
+                self.rhythm.sleeps();
                 return Poll::Pending;
             }
         }
+        // There is more to do, but others want their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Writes the events that have come, whatever waits already: they go before the
@@ -292,12 +310,32 @@ impl<S: Store> Session<S> {
         Poll::Ready(())
     }
 
+    /// Looks for the next request for a moment, if it is likely to come in that time.
+    fn listen(&mut self, stream: &mut impl Transport) -> io::Result<bool> {
+        let mut some = [0; 4096];
+        let (mailbox, input) = (&self.mailbox, &mut self.input);
+        let heard = self.rhythm.look(|| match stream.read_now(&mut some) {
+            // The end of the stream is for the event loop to tell.
+            None | Some(Ok(0)) => Some(Ok(false)),
+            Some(Ok(n)) => {
+                input.extend_from_slice(&some[..n]);
+                Some(Ok(true))
+            }
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                mailbox.has_mail().then_some(Ok(true))
+            }
+            Some(Err(error)) => Some(Err(error)),
+        });
+        heard.unwrap_or(Ok(false))
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, stream: &mut impl Transport) -> Poll<io::Result<usize>> {
         let ahead = self.decoder.missing(&self.input).clamp(READ, READ_AHEAD);
         if self.input.capacity() - self.input.len() < READ / 2 {
             self.input.reserve(ahead);
         }
         let n = ready!(poll_read_buf(Pin::new(stream), cx, &mut self.input))?;
+        self.rhythm.hears();
         Poll::Ready(Ok(n))
     }
 }

@@ -96,19 +96,13 @@ pub async fn start(config: Config) -> Result<RunningServer, StartError> {
         swarm: None,
     };
     let server = Server::new(store, options).await.map_err(StartError::Records)?;
-    let stop = CancellationToken::new();
+    let stop = server.stop_token();
     let endpoint = listener.endpoint().clone();
-    let stopping = stop.clone();
     let task = tokio::spawn(async move {
-        tokio::select! {
-            () = server.accept(&listener) => {}
-            () = stopping.cancelled() => {}
-            () = server.stopped() => {}
-        }
-        // New clients are turned away while the last ones are let finish.
+        let accepted = server.accept(&listener).await;
         let closed = server.close().await;
         drop(listener);
-        closed
+        accepted.map_err(|error| CoreError::io("cannot start the server's threads", error)).and(closed)
     });
     Ok(RunningServer { endpoint, stop, task: Some(task) })
 }

@@ -130,6 +130,8 @@ async fn locks_are_passed_on() {
     }
     assert_eq!(b.failure::<hypercore::ReleaseLock>(&lock(0)).await, "Core is not locked by you");
     let b_waits = b.ask::<hypercore::AcquireLock>(&lock(0)).await;
+    // An answer to a later request: B is in the queue before C.
+    b.events().await;
     let c_waits = c.ask::<hypercore::AcquireLock>(&lock(0)).await;
     let c_too = c.ask::<hypercore::AcquireLock>(&lock(1)).await;
     // Nobody who waits keeps anybody else from anything, the lock's appends included.
