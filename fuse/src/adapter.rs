@@ -18,6 +18,7 @@ use fuser::{
 use hyperspace_api::Corestore;
 use std::ffi::OsStr;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,8 +65,12 @@ impl<S: Corestore> Adapter<S> {
     fn run(&self, answer: impl Future<Output = ()> + Send + 'static) {
         let _entered = self.runtime.enter();
         let mut answer: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(answer);
-        if answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            self.runtime.spawn(answer);
+        let mut poll = || answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        match catch_unwind(AssertUnwindSafe(&mut poll)) {
+            Ok(polled) if polled.is_ready() => {}
+            Ok(_) => drop(self.runtime.spawn(answer)),
+            // Dropping it answers `EIO`; this thread must live on to read the next request.
+            Err(_) => tracing::error!("an operation of the filesystem panicked"),
         }
     }
 
@@ -125,16 +130,26 @@ fn file_attr(attr: &Attr) -> FileAttr {
     }
 }
 
+/// How long the kernel may believe `attr`.
+fn attr_ttl(attr: &Attr) -> Duration {
+    // A write takes the suid and sgid bits away without the kernel hearing of it.
+    let privileged = attr.kind == Kind::File && attr.perm & (libc::S_ISUID | libc::S_ISGID) != 0;
+    if privileged { Duration::ZERO } else { TTL }
+}
+
 fn reply_entry(reply: ReplyEntry, result: Result<Entry, Errno>) {
     match result {
-        Ok(entry) => reply.entry(&TTL, &file_attr(&entry.attr), Generation(entry.generation)),
+        Ok(entry) => {
+            let (attr, generation) = (file_attr(&entry.attr), Generation(entry.generation));
+            reply.entry_with_ttls(&attr_ttl(&entry.attr), &TTL, &attr, generation);
+        }
         Err(errno) => reply.error(code(errno)),
     }
 }
 
 fn reply_attr(reply: ReplyAttr, result: Result<Attr, Errno>) {
     match result {
-        Ok(attr) => reply.attr(&TTL, &file_attr(&attr)),
+        Ok(attr) => reply.attr(&attr_ttl(&attr), &file_attr(&attr)),
         Err(errno) => reply.error(code(errno)),
     }
 }
@@ -417,7 +432,7 @@ impl<S: Corestore> fuser::Filesystem for Adapter<S> {
         self.run(async move {
             let handle = Handle(handle.0);
             let listed = fs.readdirplus(ino.0, handle, offset, |entry, found, keep| {
-                let ttl = if keep { TTL } else { Duration::ZERO };
+                let ttl = if keep { attr_ttl(&found.attr) } else { Duration::ZERO };
                 let (attr, generation) = (file_attr(&found.attr), Generation(found.generation));
                 reply.add(attr.ino, entry.next, entry.name, &ttl, &attr, generation)
             });
@@ -502,7 +517,7 @@ impl<S: Corestore> fuser::Filesystem for Adapter<S> {
         self.run(async move {
             match fs.create(caller, parent.0, &name, mode & !umask, flags).await {
                 Ok((entry, handle)) => reply.created(
-                    &TTL,
+                    &attr_ttl(&entry.attr),
                     &file_attr(&entry.attr),
                     Generation(entry.generation),
                     FileHandle(handle.0),

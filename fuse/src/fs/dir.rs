@@ -61,7 +61,7 @@ impl<S: Corestore> Filesystem<S> {
         }
         let (located, network) = self.locate(ino, None).await?;
         let shadows = ino == ROOT && self.options.network;
-        let found = located.drive.readdir(&located.path).await?;
+        let found = self.in_time(located.drive.readdir(&located.path)).await?;
         let mut entries: Vec<_> = found
             .into_iter()
             .filter(|entry| !(shadows && entry.name == NETWORK))
@@ -132,10 +132,10 @@ impl<S: Corestore> Filesystem<S> {
                         directory.insert((located.drive, located.path))
                     }
                 };
-                match drive.stat(&join(path, &listed.name)).await {
+                match self.in_time(drive.stat(&join(path, &listed.name))).await {
                     Ok(stat) => fresh = stat,
-                    Err(error) if error.is_not_found() => continue,
-                    Err(error) => return Err(error.into()),
+                    Err(Errno::ENOENT) => continue,
+                    Err(error) => return Err(error),
                 }
                 &fresh
             } else {

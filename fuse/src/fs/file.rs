@@ -89,7 +89,7 @@ impl<S: Corestore> Filesystem<S> {
                 Err(error) => return Err(error),
             }
         }
-        file.read(offset, length).await
+        self.in_time(file.read(offset, length)).await
     }
 
     /// Stages `data` at `offset`. Does not wait for anything but, for a large file, the

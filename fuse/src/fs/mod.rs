@@ -12,6 +12,7 @@
 //! | `file` | open, read, write, release, copies |
 //! | `stream` | large files, while they are written |
 //! | `commit` | from staged bytes to the drive |
+//! | `idle` | commits that nobody asked for |
 //! | `xattr` | extended attributes, stored and virtual |
 //! | `network` | the virtual directory `Network` |
 //! | `watch` | what others changed |
@@ -24,6 +25,7 @@
 mod commit;
 mod dir;
 mod file;
+mod idle;
 mod inodes;
 mod lookup;
 mod names;
@@ -46,10 +48,12 @@ use open_file::OpenFile;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::RwLock;
+use tokio::task::AbortHandle;
 use types::{Attr, Entry, FsOptions, Handle, Kind, ROOT};
 
 /// Longest name, in bytes.
@@ -92,6 +96,7 @@ pub struct Filesystem<S: Corestore> {
     edits: AtomicU64,
     network: Mutex<network::Recent<Drive<S>>>,
     watch: watch::Watch<S>,
+    idle: Mutex<Option<AbortHandle>>,
     runtime: tokio::runtime::Handle,
     sync_log: sync_log::SyncLog<S::Core>,
     /// For tasks that may outlive the mount.
@@ -120,6 +125,14 @@ impl Handles {
     }
 }
 
+impl<S: Corestore> Drop for Filesystem<S> {
+    fn drop(&mut self) {
+        if let Some(idle) = self.idle.lock().take() {
+            idle.abort();
+        }
+    }
+}
+
 impl<S: Corestore> Filesystem<S> {
     /// Shows `root`, and by `Network` any drive that `drives` can open.
     ///
@@ -134,6 +147,7 @@ impl<S: Corestore> Filesystem<S> {
             edits: AtomicU64::new(0),
             network: Mutex::default(),
             watch: watch::Watch::new(weak.clone()),
+            idle: Mutex::default(),
             runtime: tokio::runtime::Handle::current(),
             sync_log: sync_log::SyncLog::default(),
             this: weak.clone(),
@@ -144,6 +158,8 @@ impl<S: Corestore> Filesystem<S> {
             staging,
         });
         fs.show(&root, ROOT);
+        let idle = tokio::spawn(idle::commit_idle(Arc::downgrade(&fs)));
+        *fs.idle.lock() = Some(idle.abort_handle());
         fs
     }
 
@@ -212,12 +228,21 @@ impl<S: Corestore> Filesystem<S> {
                 return Err(Errno::EISDIR);
             };
             let path = child.map_or_else(|| path.clone(), |name| join(&path, name));
-            let found = drive.locate(&path).await;
+            let found = self.in_time(drive.locate(&path)).await;
             if moves.is_multiple_of(2) && moves == self.moves.load(Ordering::Acquire) {
                 return Ok((found?, network));
             }
             // Wait for the rename to be over.
             drop(self.names.read().await);
+        }
+    }
+
+    /// What waits for peers, as long as it may. Each block has a limit of its own, but
+    /// one operation may need many, or have to wait for its turn.
+    async fn in_time<T, E: Into<Errno>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, Errno> {
+        match tokio::time::timeout(self.options.timeout, work).await {
+            Ok(done) => done.map_err(Into::into),
+            Err(_) => Err(Errno::ETIMEDOUT),
         }
     }
 

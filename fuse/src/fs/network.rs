@@ -63,8 +63,8 @@ impl<S: Corestore> Filesystem<S> {
 
     pub(super) async fn enter_network_drive(&self, name: &str) -> Result<Entry, Errno> {
         let (key, version) = parse(name).ok_or(Errno::ENOENT)?;
-        let drive = self.drives.open(key, version).await?;
-        let stat = drive.stat("/").await?;
+        let drive = self.in_time(self.drives.open(key, version)).await?;
+        let stat = self.in_time(drive.stat("/")).await?;
         let (ino, generation) = {
             let mut inodes = self.inodes.lock();
             let parent = inodes.child(ROOT, NETWORK).ok_or(Errno::ESTALE)?;

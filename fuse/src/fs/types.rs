@@ -1,7 +1,7 @@
 //! What goes in and out of [`Filesystem`](super::Filesystem): no kernel types.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Inode number of the mount's root.
 pub const ROOT: u64 = 1;
@@ -21,10 +21,13 @@ pub struct FsOptions {
     pub storage: PathBuf,
     /// Where large files are staged while they are written (unlinked files).
     pub staging: PathBuf,
+    /// How long one look-up or read may wait for peers, all in all, before it fails
+    /// with `ETIMEDOUT`.
+    pub timeout: Duration,
 }
 
 impl Default for FsOptions {
-    /// The process's owner, writable, with `Network`; everything in the temp dir.
+    /// The process's owner, writable, with `Network`; everything in the temp dir; 15 s.
     fn default() -> Self {
         Self {
             uid: nix::unistd::geteuid().as_raw(),
@@ -33,6 +36,7 @@ impl Default for FsOptions {
             network: true,
             storage: std::env::temp_dir(),
             staging: std::env::temp_dir(),
+            timeout: Duration::from_secs(15),
         }
     }
 }
