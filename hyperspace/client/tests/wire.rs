@@ -235,7 +235,7 @@ async fn large_appends_are_written_as_protobuf_and_wait_for_a_slow_server() {
         let (id, request) = peer.expect::<hypercore::Append>().await;
         let n = request.blocks[1][0] as usize;
         assert!(request.blocks == batches[n], "batch {n}");
-        assert_eq!(request.expected_length, (n % 2 == 0).then_some(n as u64));
+        assert_eq!(request.expected_length, n.is_multiple_of(2).then_some(n as u64));
         assert!(!std::mem::replace(&mut seen[n], true));
         let answer = m::AppendResponse { length: 6, byte_length: 6, seq: 0 };
         peer.reply::<hypercore::Append>(id, &answer).await;
@@ -448,7 +448,7 @@ async fn reads_ahead_in_sequence_and_never_asks_twice() {
                     continue;
                 }
                 let request = <m::GetRequest as prost::Message>::decode(frame.payload).unwrap();
-                asked.lock().push(request.clone());
+                asked.lock().push(request);
                 peer.reply::<hypercore::Get>(frame.id, &block(request.seq)).await;
             }
         }
