@@ -142,12 +142,24 @@ impl LocalCore {
 
     /// The block by way of cache and database.
     fn read_stored(&self, index: u64, wait: bool) -> Result<Option<Bytes>, StoreError> {
-        let cached = match self.shared.cache.extent(index) {
-            Lookup::Hit(cached) => cached,
+        let (cached, generation) = match self.shared.cache.extent(index) {
+            Lookup::Hit(cached, generation) => (cached, generation),
             Lookup::Miss(generation) => {
-                let Some(cached) = self.load(index, wait)? else { return Ok(None) };
-                self.engine.budget().put_extent(&self.shared.cache, cached, generation)
+                let extent = self
+                    .engine
+                    .load_extent(self.shared.id, index)?
+                    .ok_or_else(|| StoreError::Damaged("no row in the database has it".into()))?;
+                let bad = match extent.place() {
+                    Place::Inline(data) => extent.bad_blocks(data),
+                    Place::Segment { .. } => 0,
+                };
+                let cached = Cached::new(extent, bad, index);
+                (self.engine.budget().put_extent(&self.shared.cache, cached, generation), generation)
             }
+        };
+        let cached = match self.read_ahead(cached, index, generation, wait)? {
+            Some(cached) => cached,
+            None => return Ok(None),
         };
         if cached.bad >> (index - cached.extent.first()) & 1 == 1 {
             return Err(StoreError::Damaged("its checksum differs".into()));
@@ -158,27 +170,24 @@ impl LocalCore {
         }
     }
 
-    /// Loads the extent with block `index`: with all its bytes, if they are few.
-    fn load(&self, index: u64, wait: bool) -> Result<Option<Cached>, StoreError> {
-        let extent = self
-            .engine
-            .load_extent(self.shared.id, index)?
-            .ok_or_else(|| StoreError::Damaged("no row in the database has it".into()))?;
-        let extent = match extent.place() {
-            Place::Inline(_) => extent,
-            Place::Segment { id, offset } if is_small(&extent) => {
-                match self.engine.read_segment(*id, *offset, extent.size() as usize, wait)? {
-                    Some(data) => extent.with_data(data),
-                    None => return Ok(None),
-                }
-            }
-            Place::Segment { .. } => extent,
+    /// If small blocks are read one after the other, gets the whole extent with one read; who
+    /// jumps about gets by with less.
+    fn read_ahead(
+        &self,
+        cached: Arc<Cached>,
+        index: u64,
+        wait: bool,
+    ) -> Result<Option<Arc<Cached>>, StoreError> {
+        let Place::Segment { id, offset } = cached.extent.place() else { return Ok(Some(cached)) };
+        if !is_small(&cached.extent) || !cached.is_walk(index) {
+            return Ok(Some(cached));
+        }
+        let Some(data) = self.engine.read_segment(*id, *offset, cached.extent.size() as usize, wait)? else {
+            return Ok(None);
         };
-        let bad = match extent.place() {
-            Place::Inline(data) => extent.bad_blocks(data),
-            Place::Segment { .. } => 0,
-        };
-        Ok(Some(Cached { extent, bad }))
+        let bad = cached.extent.bad_blocks(&data);
+        let whole = Cached::new(cached.extent.with_data(data), bad, index);
+        Ok(Some(self.engine.budget().put_extent(&self.shared.cache, whole, generation)))
     }
 
     /// One block out of a segment.

@@ -316,7 +316,7 @@ impl NodeSource for Nodes<'_> {
         }
         let (key, slot) = PageKey::of(index);
         let page = match self.core.cache.page(key) {
-            Lookup::Hit(page) => page,
+            Lookup::Hit(page, _) => page,
             Lookup::Miss(generation) => match self.engine.load_page(self.core.id, key)? {
                 Some(page) => self.engine.budget().put_page(&self.core.cache, key, page, generation),
                 None => return Ok(None),

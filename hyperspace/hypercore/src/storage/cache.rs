@@ -10,7 +10,7 @@ use super::nodes::{NodePage, PageKey};
 use super::tail::Stale;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 /// An extent as it was read.
@@ -20,6 +20,20 @@ pub struct Cached {
     pub extent: Extent,
     /// A bit for each block whose bytes here fail their check.
     pub bad: u128,
+    /// The block read last, for telling a walk from a jump.
+    last: AtomicU64,
+}
+
+impl Cached {
+    /// An extent of which block `index` was wanted.
+    pub fn new(extent: Extent, bad: u128, index: u64) -> Self {
+        Self { extent, bad, last: AtomicU64::new(index) }
+    }
+
+    /// Notes that block `index` is wanted. Is it the one after the one before?
+    pub fn is_walk(&self, index: u64) -> bool {
+        self.last.swap(index, Ordering::Relaxed).checked_add(1) == Some(index)
+    }
 }
 
 #[derive(Debug)]
@@ -57,8 +71,8 @@ pub struct CoreCache {
 
 /// A find, or what to give to `put_…` with the value once it is read.
 pub enum Lookup<T> {
-    /// It is cached.
-    Hit(Arc<T>),
+    /// It is cached. What is read by way of it is not stale while this number stands.
+    Hit(Arc<T>, u64),
     /// It is not; nothing that is read from now on is stale while this number stands.
     Miss(u64),
 }
@@ -79,7 +93,9 @@ impl CoreCache {
     pub fn extent(&self, index: u64) -> Lookup<Cached> {
         let maps = self.maps.lock();
         match maps.extents.range(..=index).next_back() {
-            Some((_, slot)) if slot.value.extent.range().contains(&index) => Lookup::Hit(slot.touch()),
+            Some((_, slot)) if slot.value.extent.range().contains(&index) => {
+                Lookup::Hit(slot.touch(), maps.generation)
+            }
             _ => Lookup::Miss(maps.generation),
         }
     }
@@ -88,7 +104,7 @@ impl CoreCache {
     pub fn page(&self, key: PageKey) -> Lookup<NodePage> {
         let maps = self.maps.lock();
         match maps.pages.get(&key) {
-            Some(slot) => Lookup::Hit(slot.touch()),
+            Some(slot) => Lookup::Hit(slot.touch(), maps.generation),
             None => Lookup::Miss(maps.generation),
         }
     }
@@ -246,11 +262,11 @@ mod tests {
 
     fn extent(first: u64, size: usize) -> Cached {
         let place = |blocks: &[Bytes], _| Place::Inline(concat(blocks));
-        Cached { extent: split(first, &[Bytes::from(vec![1; size])], place).remove(0), bad: 0 }
+        Cached::new(split(first, &[Bytes::from(vec![1; size])], place).remove(0), 0, first)
     }
 
     fn hit<T>(lookup: Lookup<T>) -> bool {
-        matches!(lookup, Lookup::Hit(_))
+        matches!(lookup, Lookup::Hit(..))
     }
 
     #[test]

@@ -334,9 +334,9 @@ impl CoreFold {
     }
 
     fn insert_nodes(&mut self, nodes: &[Node]) {
-        for node in nodes {
-            let (key, slot) = PageKey::of(node.index);
-            self.pages.entry(key).or_default().insert(slot, node);
+        for (key, run) in PageKey::runs(nodes) {
+            let page = self.pages.entry(key).or_default();
+            run.iter().for_each(|node| page.insert(PageKey::of(node.index).1, node));
         }
     }
 

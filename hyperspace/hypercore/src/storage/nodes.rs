@@ -37,6 +37,14 @@ impl PageKey {
         (Self { level, page: at >> BITS }, (at & 127) as u8)
     }
 
+    /// Nodes, cut where the page changes: neighbours mostly share one.
+    pub fn runs(nodes: &[Node]) -> impl Iterator<Item = (Self, &[Node])> {
+        nodes.chunk_by(|a, b| Self::of(a.index).0 == Self::of(b.index).0).filter_map(|run| {
+            let (key, _) = Self::of(run.first()?.index);
+            Some((key, run))
+        })
+    }
+
     /// The node at a place in the page.
     fn node(&self, slot: u8) -> u64 {
         (0..self.level).fold(self.page << BITS | u64::from(slot), |at, _| at << BITS | 127)

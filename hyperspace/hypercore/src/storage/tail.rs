@@ -108,17 +108,12 @@ impl Tail {
     }
 
     fn insert_nodes(&mut self, nodes: &[Node], journal: JournalId) {
-        // Neighbours share a page: look it up once a run.
-        let mut rest = nodes;
-        while let Some(first) = rest.first() {
-            let (key, _) = PageKey::of(first.index);
-            let run = rest.iter().take_while(|node| PageKey::of(node.index).0 == key).count();
+        for (key, run) in PageKey::runs(nodes) {
             let (newest, page) = self.nodes.entry(key).or_default();
             *newest = journal;
-            for node in &rest[..run] {
+            for node in run {
                 page.insert(PageKey::of(node.index).1, node);
             }
-            rest = &rest[run..];
         }
     }
 
