@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long anything may take to start or to stop.
@@ -25,17 +25,29 @@ struct Lines {
 }
 
 impl Output {
+    /// What was said; also when a thread that looked at it has failed its test.
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until more is said, or the streams have ended. `false` when it takes too long.
+    fn wait<'a>(&'a self, lines: MutexGuard<'a, Lines>, until: Instant) -> (MutexGuard<'a, Lines>, bool) {
+        let left = until.saturating_duration_since(Instant::now());
+        let (lines, _) = self.more.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner);
+        (lines, Instant::now() < until)
+    }
+
     fn follow(self: &Arc<Self>, stream: impl Read + Send + 'static) {
         let output = Arc::clone(self);
-        output.lines.lock().expect("no panic under this lock").open += 1;
+        output.lines().open += 1;
         std::thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n') {
                 let Ok(line) = line else { break };
-                let mut lines = output.lines.lock().expect("no panic under this lock");
+                let mut lines = output.lines();
                 lines.said.push(String::from_utf8_lossy(&line).into_owned());
                 output.more.notify_all();
             }
-            output.lines.lock().expect("no panic under this lock").open -= 1;
+            output.lines().open -= 1;
             output.more.notify_all();
         });
     }
@@ -75,7 +87,7 @@ impl Process {
 
     /// All that it has said so far.
     pub fn said(&self) -> String {
-        self.output.lines.lock().expect("no panic under this lock").said.join("\n")
+        self.output.lines().said.join("\n")
     }
 
     /// Waits for the first line that contains `text`.
@@ -84,19 +96,22 @@ impl Process {
     /// If it ends, or [`PATIENCE`] does, before saying so.
     pub fn wait_for_line(&self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
-        let mut lines = self.output.lines.lock().expect("no panic under this lock");
+        let mut lines = self.output.lines();
         loop {
             if let Some(line) = lines.said.iter().find(|line| line.contains(text)) {
                 return line.clone();
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(
-                lines.open > 0 && !left.is_zero(),
-                "{} never said {text:?}, but:\n{}",
-                self.name,
-                lines.said.join("\n")
-            );
-            lines = self.output.more.wait_timeout(lines, left).expect("no panic under this lock").0;
+            let ended = lines.open == 0;
+            let mut in_time = true;
+            if !ended {
+                (lines, in_time) = self.output.wait(lines, deadline);
+            }
+            if ended || !in_time {
+                let said = lines.said.join("\n");
+                drop(lines);
+                let how = if ended { "ended without a word of" } else { "runs, but has not said" };
+                panic!("{} {how} {text:?}. It said:\n{said}", self.name);
+            }
         }
     }
 
@@ -117,12 +132,16 @@ impl Process {
     /// If it takes longer than [`PATIENCE`].
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
-        let mut lines = self.output.lines.lock().expect("no panic under this lock");
+        let mut lines = self.output.lines();
         // A program's streams end with it, unless a child of its own has them.
         while lines.open > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{} does not end; it said:\n{}", self.name, lines.said.join("\n"));
-            lines = self.output.more.wait_timeout(lines, left).expect("no panic under this lock").0;
+            let in_time;
+            (lines, in_time) = self.output.wait(lines, deadline);
+            if !in_time {
+                let said = lines.said.join("\n");
+                drop(lines);
+                panic!("{} does not end. It said:\n{said}", self.name);
+            }
         }
         drop(lines);
         self.child.wait().expect("a child can be waited for")
