@@ -176,6 +176,7 @@ impl LocalCore {
         &self,
         cached: Arc<Cached>,
         index: u64,
+        generation: u64,
         wait: bool,
     ) -> Result<Option<Arc<Cached>>, StoreError> {
         let Place::Segment { id, offset } = cached.extent.place() else { return Ok(Some(cached)) };
