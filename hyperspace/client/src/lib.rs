@@ -1,20 +1,35 @@
 //! A client of a Hyperspace server: its cores and its place in the swarm.
 //!
-//! ```no_run
+//! ```
 //! use hyperspace_api::{Core, Corestore, GetOptions, OpenTarget};
 //! use hyperspace_client::{Endpoint, HyperspaceClient, NetworkConfig};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), hyperspace_api::CoreError> {
-//! let client = HyperspaceClient::connect(Endpoint::default()).await?;
+//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A server for this example; usually one is running, at `Endpoint::default()`.
+//! let server = hyperspace::simulator::start().await?;
+//!
+//! let client = HyperspaceClient::connect(Endpoint::Unix(server.socket().into())).await?;
 //! let core = client.corestore(None).open(OpenTarget::Name("notes".into())).await?;
 //! core.append(vec!["hello".into()], None).await?;
 //! assert_eq!(core.get(0, GetOptions::default()).await?, "hello");
-//! client.network().configure(NetworkConfig {
-//!     announce: Some(true),
-//!     ..NetworkConfig::new(core.discovery_key())
-//! }).await?;
+//!
+//! let topic = core.discovery_key();
+//! let network = client.network();
+//! network.configure(NetworkConfig { lookup: Some(true), ..NetworkConfig::new(topic) }).await?;
+//! assert!(network.status(topic).await?.is_some_and(|status| status.lookup));
+//! # server.shutdown().await?;
 //! # Ok(()) }
 //! ```
+//!
+//! * A [`HyperspaceClient`] is one connection, which many tasks use at a time. It is
+//!   made again when the server was away.
+//! * A [`RemoteCorestore`] opens [`RemoteHypercore`]s. Both implement the traits of
+//!   `hyperspace_api`, so a drive works on them as on local ones.
+//! * A [`RemoteNetworker`] joins and leaves topics.
+//! * Events come as streams and receivers; dropping a future cancels what it asked for.
+//!
+//! What a client holds is bounded by [`ClientOptions`] and, for events nobody takes, by
+//! [`QUEUE`]. What a server sends that is not HRPC ends the connection, nothing else.
 #![forbid(unsafe_code)]
 
 mod cache;

@@ -49,7 +49,7 @@ pub(super) struct Rhythm {
 
 impl Rhythm {
     const FIRST: u32 = 2;
-    const MOST: u32 = 4096;
+    const MOST: u32 = 512;
 
     /// A call made alone was answered after `time`.
     pub fn answered(&mut self, time: Duration) {
@@ -92,15 +92,20 @@ pub(super) enum Made {
 impl Mux {
     /// Sees to it that what was queued is written, by this thread or another.
     pub(super) fn send(&self, mut state: MutexGuard<'_, State>, made: Made) {
+        let free = matches!(state.role, Role::Nobody | Role::Yielding);
+        if let Made::Alone(id) = made
+            && free
+            && state.rhythm.looks_pay()
+        {
+            state.role = Role::Caller;
+            drop(self.flush(state));
+            self.look(|state| state.slots.is_done(id));
+            return;
+        }
         if state.role != Role::Nobody && state.out.queued() < self.limits.max_queued / 4 {
             return; // whoever it is will write before it sleeps
         }
         match made {
-            Made::Alone(id) if state.rhythm.looks_pay() && state.role == Role::Nobody => {
-                state.role = Role::Caller;
-                drop(self.flush(state));
-                self.look(|state| state.slots.is_done(id));
-            }
             Made::Among if state.slots.quick() > WRITE_AT_ONCE => self.kick.notify_one(),
             _ => drop(self.flush(state)),
         }
@@ -125,8 +130,9 @@ impl Mux {
                 if start.elapsed() > PATIENCE {
                     break false;
                 }
-                // The server may be waiting for this very processor.
-                std::thread::yield_now();
+                // Not yielding the processor: who is waited for has another one, or else
+                // this is given up soon.
+                std::hint::spin_loop();
             }
         };
         drop(reader);
@@ -256,7 +262,11 @@ async fn work(mux: &Mux) {
         if came {
             quiet_since = None;
             // Those just woken make their next calls now.
+            mux.state.lock().role = Role::Yielding;
             tokio::task::yield_now().await;
+            if !resume(mux) {
+                return;
+            }
         }
         match rest(mux, came, &mut quiet_since) {
             Rest::Read => {}
@@ -264,6 +274,17 @@ async fn work(mux: &Mux) {
             Rest::Sleep => return,
         }
     }
+}
+
+/// Goes on after a pause, unless a caller is at work.
+fn resume(mux: &Mux) -> bool {
+    let mut state = mux.state.lock();
+    if state.role == Role::Caller {
+        state.task_waits = true;
+        return false;
+    }
+    state.role = Role::Task;
+    true
 }
 
 enum Rest {

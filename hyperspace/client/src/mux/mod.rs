@@ -64,6 +64,9 @@ enum Role {
     Nobody,
     /// The I/O task is awake.
     Task,
+    /// The I/O task lets those run whom it has woken, and goes on then; one of them may
+    /// take over.
+    Yielding,
     /// A caller, inside its call.
     Caller,
 }
