@@ -140,7 +140,8 @@ async function main ([command, key, ...rest]) {
     default:
       throw new Error('usage: hyperdrive10.js create | write KEY | remove KEY PATH... | describe KEY [VERSION]')
   }
-  console.log(JSON.stringify(result))
+  // A pipe takes it in pieces: the process must not end before the last.
+  await new Promise(resolve => process.stdout.write(JSON.stringify(result) + '\n', resolve))
   client.close()
 }
 

@@ -44,7 +44,9 @@ pub fn json(scratch: &Scratch, arguments: &[&str], input: &str) -> serde_json::V
     let (said, complained) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{arguments:?}: {}\n{said}{complained}", output.status);
-    serde_json::from_str(&said).unwrap_or_else(|e| panic!("{arguments:?}: {e}:\n{said}{complained}"))
+    serde_json::from_str(&said).unwrap_or_else(|e| {
+        panic!("{arguments:?}: {e}:\n{}\n{complained}", said.chars().take(2000).collect::<String>())
+    })
 }
 
 /// Runs a file of `node:test` tests; its report is shown.

@@ -41,7 +41,7 @@ pub enum DecodeError {
         method: &'static str,
     },
     /// The message lacks a field that it must have.
-    #[error("The message of {method} lacks its field {field}")]
+    #[error("The message of {method} cannot be decoded: it lacks its field {field}")]
     Missing {
         /// `Service.Method`.
         method: &'static str,
