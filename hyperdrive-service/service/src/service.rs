@@ -147,6 +147,7 @@ async fn mount(
         root.clone(),
         FsOptions {
             read_only: options.read_only,
+            timeout: options.timeout,
             storage: options.storage.clone().unwrap_or_else(std::env::temp_dir),
             ..FsOptions::default()
         },
