@@ -248,7 +248,8 @@ fn prepare(path: &Path, force: bool) -> Result<PathBuf, MountError> {
         return Err(MountError::NoFuse);
     }
     let mut found = path.metadata();
-    if matches!(&found, Err(error) if error.raw_os_error() == Some(libc::ENOTCONN)) {
+    // The kernel may still know the attributes of a dead mount's root, but not its space.
+    if nix::sys::statvfs::statvfs(path) == Err(nix::errno::Errno::ENOTCONN) {
         if !force {
             return Err(MountError::Dead(path.to_owned()));
         }

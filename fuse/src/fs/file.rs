@@ -24,7 +24,11 @@ impl<S: Corestore> Filesystem<S> {
         let mut keep = true;
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
         if !self.is_orphan(ino) {
-            keep = self.open_named(ino, writes).await?;
+            keep = match self.open_named(ino, writes).await {
+                // Its name was given to another file meanwhile: the kernel looks again.
+                Err(Errno::ENOENT) if self.is_orphan(ino) => return Err(Errno::ESTALE),
+                opened => opened?,
+            };
         } else if self.open_file(ino).is_none() {
             return Err(Errno::ESTALE);
         } else if let Some(node) = self.inodes.lock().get_mut(ino) {
