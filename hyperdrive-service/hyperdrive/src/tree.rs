@@ -320,6 +320,8 @@ impl<'w, S: Corestore> Tree<'w, S> {
                 self.give(one, from, to).await?;
                 return self.give(other, to, from).await;
             }
+            // As Linux has it, whatever the source is.
+            (_, Some(_)) if inside(from, to) => return Err(DriveError::NotEmpty(path_of(to))),
             (_, Some(target)) => self.check_replace(&source, to, target)?,
             (_, None) => {}
         }

@@ -295,6 +295,7 @@ impl Model {
                 self.put(from, target)?;
                 return self.put(to, source);
             }
+            (_, Some(_)) if inside(from, to) => return Err(ENOTEMPTY),
             (_, Some(target)) => match (source.is_dir(), target.is_dir()) {
                 (false, true) => return Err(EISDIR),
                 (true, false) => return Err(ENOTDIR),
