@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("hyperspace-api", &[]),
     ("hyperspace-schema", &[]),
-    ("hypercore", &["hyperspace-api"]),
-    ("hyperspace", &["hypercore", "hyperspace-schema", "hyperspace-api"]),
+    ("compact-encoding", &[]),
+    ("hypercore", &["compact-encoding", "hyperspace-api"]),
+    ("hyperswarm", &["compact-encoding", "hyperspace-api"]),
+    ("hyperspace", &["hypercore", "hyperswarm", "hyperspace-schema", "hyperspace-api"]),
     ("hyperspace-client", &["hyperspace-schema", "hyperspace-api"]),
     ("hyperdrive", &["hyperspace-api"]),
     ("hyperdrive-fuse", &["hyperdrive", "hyperspace-api"]),

@@ -10,7 +10,6 @@
 pub mod core;
 pub mod corestore;
 pub mod crypto;
-pub mod encoding;
 pub mod flat_tree;
 pub mod manifest;
 pub mod merkle;
@@ -18,6 +17,7 @@ pub mod storage;
 pub mod verify;
 
 pub use crate::core::LocalCore;
+pub use compact_encoding as encoding;
 pub use corestore::{Corestore, ListedCore};
 pub use hyperspace_api;
 pub use storage::{StoreError, StoreOptions};

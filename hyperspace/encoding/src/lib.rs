@@ -7,7 +7,7 @@
 //! [`Writer`] appends to a growing buffer, and always writes the shortest form.
 //!
 //! ```
-//! use hypercore::encoding::{Reader, Writer};
+//! use compact_encoding::{Reader, Writer};
 //!
 //! let mut writer = Writer::new();
 //! writer.uint(300).string("héllo");
@@ -18,6 +18,7 @@
 //! assert_eq!(reader.string(), Ok("héllo"));
 //! assert!(reader.is_empty());
 //! ```
+#![forbid(unsafe_code)]
 
 /// The largest integer that may be read: 2^53 − 1, what a JavaScript number holds.
 ///

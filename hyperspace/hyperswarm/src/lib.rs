@@ -1,0 +1,2 @@
+//! The network of Hypercores.
+#![forbid(unsafe_code)]
