@@ -4,20 +4,22 @@
 //! A core leaves the hub when the last handle of the last session is gone; the
 //! store may then evict it.
 
+use crate::Store;
 use crate::lock::{CoreLock, SessionId};
-use crate::mailbox::{Mailbox, Note};
-use hyperspace_api::{Core, CoreError, CoreEvent, Corestore, Key, OpenTarget};
+use crate::mailbox::{Length, Mailbox, Note};
+use hyperspace_api::{Core, CoreError, CoreEvent, Key, OpenTarget};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::task::AbortHandle;
 
 /// Cores kept open for weak handles alone; the oldest goes first.
 const WEAKLY_KEPT: usize = 64;
 
 /// All open cores.
-pub(crate) struct Hub<S: Corestore> {
+pub(crate) struct Hub<S: Store> {
     store: S,
     cores: Cores<S::Core>,
     weakly_kept: Mutex<VecDeque<Arc<Shared<S::Core>>>>,
@@ -31,16 +33,21 @@ pub(crate) struct Shared<C: Core> {
     pub(crate) core: C,
     /// Its advisory lock.
     pub(crate) lock: CoreLock,
-    listeners: Mutex<Listeners>,
+    told: Mutex<Told>,
+    fork: fn(&C) -> u64,
     hub: Cores<C>,
     task: Mutex<Option<AbortHandle>>,
 }
 
-#[derive(Default)]
-struct Listeners {
-    list: Vec<Listener>,
+/// Who is told of a core, and what they were told.
+struct Told {
+    listeners: Vec<Listener>,
+    /// What is still to be told.
+    events: Receiver<CoreEvent>,
     /// The length last told to everyone.
-    announced: u64,
+    length: u64,
+    /// The fork it is of, as far as told.
+    fork: u64,
 }
 
 struct Listener {
@@ -58,7 +65,7 @@ pub(crate) struct Subscription<C: Core> {
     id: u32,
 }
 
-impl<S: Corestore> Hub<S> {
+impl<S: Store> Hub<S> {
     /// No core open yet.
     pub(crate) fn new(store: S) -> Self {
         Self { store, cores: Arc::default(), weakly_kept: Mutex::default() }
@@ -94,15 +101,18 @@ impl<S: Corestore> Hub<S> {
         if let Some(shared) = cores.get(&key).and_then(Weak::upgrade) {
             return shared;
         }
-        let events = core.events();
+        // In this order: nothing happens between them that is not noticed.
+        let (fork, events) = (S::fork(core), core.events());
+        let told = Told { listeners: Vec::new(), events, length: core.length(), fork };
         let shared = Arc::new(Shared {
             core: core.clone(),
             lock: CoreLock::default(),
-            listeners: Mutex::new(Listeners { list: Vec::new(), announced: core.length() }),
+            told: Mutex::new(told),
+            fork: S::fork,
             hub: self.cores.clone(),
             task: Mutex::new(None),
         });
-        let task = tokio::spawn(pump(Arc::downgrade(&shared), events));
+        let task = tokio::spawn(pump(Arc::downgrade(&shared), core.events()));
         *shared.task.lock() = Some(task.abort_handle());
         cores.insert(key, Arc::downgrade(&shared));
         shared
@@ -120,62 +130,70 @@ impl<S: Corestore> Hub<S> {
     }
 }
 
-/// Passes a core's events on, until the core is closed.
-async fn pump<C: Core>(shared: Weak<Shared<C>>, mut events: broadcast::Receiver<CoreEvent>) {
+/// Passes a core's events on when there are any, until the core is closed.
+async fn pump<C: Core>(shared: Weak<Shared<C>>, mut events: Receiver<CoreEvent>) {
     loop {
         let event = events.recv().await;
         let Some(shared) = shared.upgrade() else { return };
-        match event {
-            Ok(event) => shared.happened(event),
-            Err(RecvError::Lagged(_)) => shared.set_length(shared.core.length(), shared.core.byte_length()),
-            Err(RecvError::Closed) => return,
+        shared.tell_news();
+        if event == Err(RecvError::Closed) {
+            return;
         }
     }
 }
 
 impl<C: Core> Shared<C> {
-    /// Tells every listener of a growth, unless they know. Called by who appended,
-    /// before it replies, and by the pump; the slower of the two finds it done.
-    pub(crate) fn grew(&self, length: u64, byte_length: u64) {
-        let mut listeners = self.listeners.lock();
-        if length > listeners.announced {
-            listeners.tell_length(length, byte_length);
+    /// Tells every listener what has happened to the core by now, in the order in which
+    /// it happened. Called by who appended, before it replies, and by the pump; the
+    /// slower of the two finds it done.
+    pub(crate) fn tell_news(&self) {
+        let mut told = self.told.lock();
+        loop {
+            match told.events.try_recv() {
+                Ok(event) => self.happened(&mut told, event),
+                Err(TryRecvError::Lagged(_)) => self.catch_up(&mut told),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
         }
     }
 
-    fn set_length(&self, length: u64, byte_length: u64) {
-        let mut listeners = self.listeners.lock();
-        if length != listeners.announced {
-            listeners.tell_length(length, byte_length);
+    /// Some events were missed. What happened since, if anything, is told again after
+    /// this, which ends at the same length.
+    fn catch_up(&self, told: &mut Told) {
+        let fork = (self.fork)(&self.core);
+        if fork != told.fork {
+            // How far it was cut, nobody knows any more.
+            told.fork = fork;
+            told.cut(Length { blocks: 0, bytes: 0 });
         }
+        let now = Length { blocks: self.core.length(), bytes: self.core.byte_length() };
+        told.grown(now);
     }
 
-    fn happened(&self, event: CoreEvent) {
+    fn happened(&self, told: &mut Told, event: CoreEvent) {
         match event {
-            CoreEvent::Append { length, byte_length } => self.grew(length, byte_length),
-            // HRPC has no word for it; clients take the length as it is told them.
-            CoreEvent::Truncate { length, .. } => self.set_length(length, self.core.byte_length()),
+            CoreEvent::Append { length, byte_length } => {
+                told.grown(Length { blocks: length, bytes: byte_length });
+            }
+            CoreEvent::Truncate { length, fork } => {
+                told.fork = told.fork.max(fork);
+                // The event does not say how many bytes are left. If it has grown again
+                // by now, the event of that is next and will be right.
+                told.cut(Length { blocks: length, bytes: self.core.byte_length() });
+            }
             CoreEvent::Download { index: seq, byte_length } => {
-                self.tell(|l| l.downloads.then_some(Note::Download { id: l.id, seq, byte_length }));
+                told.tell(|l| l.downloads.then_some(Note::Download { id: l.id, seq, byte_length }));
             }
             CoreEvent::Upload { index: seq, byte_length } => {
-                self.tell(|l| l.uploads.then_some(Note::Upload { id: l.id, seq, byte_length }));
+                told.tell(|l| l.uploads.then_some(Note::Upload { id: l.id, seq, byte_length }));
             }
             CoreEvent::PeerOpen(peer) => {
-                self.tell(|l| Some(Note::PeerOpen { id: l.id, peer: peer.clone() }));
+                told.tell(|l| Some(Note::PeerOpen { id: l.id, peer: peer.clone() }));
             }
             CoreEvent::PeerRemove(peer) => {
-                self.tell(|l| Some(Note::PeerRemove { id: l.id, peer: peer.clone() }));
+                told.tell(|l| Some(Note::PeerRemove { id: l.id, peer: peer.clone() }));
             }
-            CoreEvent::Closed => self.tell(|l| Some(Note::Close { id: l.id })),
-        }
-    }
-
-    fn tell(&self, note: impl Fn(&Listener) -> Option<Note>) {
-        for listener in &self.listeners.lock().list {
-            if let Some(note) = note(listener) {
-                listener.mailbox.push(note);
-            }
+            CoreEvent::Closed => told.tell(|l| Some(Note::Close { id: l.id })),
         }
     }
 
@@ -187,16 +205,32 @@ impl<C: Core> Shared<C> {
         mailbox: Arc<Mailbox>,
     ) -> Subscription<C> {
         let listener = Listener { session, id, mailbox, downloads: false, uploads: false };
-        self.listeners.lock().list.push(listener);
+        self.told.lock().listeners.push(listener);
         Subscription { core: Arc::downgrade(self), session, id }
     }
 }
 
-impl Listeners {
-    fn tell_length(&mut self, length: u64, byte_length: u64) {
-        self.announced = length;
-        for Listener { id, mailbox, .. } in &self.list {
-            mailbox.push(Note::Append { id: *id, length, byte_length });
+impl Told {
+    fn grown(&mut self, length: Length) {
+        if length.blocks > self.length {
+            self.length = length.blocks;
+            self.tell(|l| Some(Note::Append { id: l.id, length }));
+        }
+    }
+
+    /// Nobody has anything to forget who was never told of more.
+    fn cut(&mut self, length: Length) {
+        if length.blocks < self.length {
+            self.length = length.blocks;
+            self.tell(|l| Some(Note::Truncate { id: l.id, length }));
+        }
+    }
+
+    fn tell(&self, note: impl Fn(&Listener) -> Option<Note>) {
+        for listener in &self.listeners {
+            if let Some(note) = note(listener) {
+                listener.mailbox.push(note);
+            }
         }
     }
 }
@@ -214,8 +248,8 @@ impl<C: Core> Subscription<C> {
 
     fn change(&self, change: impl FnOnce(&mut Listener)) {
         let Some(core) = self.core.upgrade() else { return };
-        let mut listeners = core.listeners.lock();
-        if let Some(l) = listeners.list.iter_mut().find(|l| (l.session, l.id) == (self.session, self.id)) {
+        let mut told = core.told.lock();
+        if let Some(l) = told.listeners.iter_mut().find(|l| (l.session, l.id) == (self.session, self.id)) {
             change(l);
         }
     }
@@ -224,7 +258,7 @@ impl<C: Core> Subscription<C> {
 impl<C: Core> Drop for Subscription<C> {
     fn drop(&mut self) {
         if let Some(core) = self.core.upgrade() {
-            core.listeners.lock().list.retain(|l| (l.session, l.id) != (self.session, self.id));
+            core.told.lock().listeners.retain(|l| (l.session, l.id) != (self.session, self.id));
         }
     }
 }
@@ -235,7 +269,7 @@ impl<C: Core> Drop for Shared<C> {
             task.abort();
         }
         // Whoever listens still holds a weak handle.
-        for listener in &self.listeners.lock().list {
+        for listener in &self.told.lock().listeners {
             listener.mailbox.push(Note::Close { id: listener.id });
         }
         let mut cores = self.hub.lock();

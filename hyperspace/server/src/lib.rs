@@ -31,6 +31,8 @@
 //! * A growth is told (`OnAppend`) to every handle of every session before the append
 //!   that caused it is answered; `OnFeed` comes before the answer to `Open`, and only to
 //!   sessions that opened that core.
+//! * A truncation is told as an `OnAppend` with a shorter length, always, before any
+//!   growth that came after it; growth may be told as its outcome.
 //! * Locks, pending requests, extensions and network wishes end with their handle
 //!   (`Close`) or their connection, whichever is first. Appends that have begun are
 //!   carried through.
@@ -41,8 +43,7 @@
 //! # Differences from npm hyperspace 3.19
 //! Its faults (locks that outlive their holder, copyFrom that copies nothing, downloads
 //! that never reply, events to everybody) are not copied. `Update` without `minLength`
-//! asks for one block more. A truncation is told as an `OnAppend` with the shorter
-//! length. Methods 28 to 30 of `Hypercore`, and `AppendRequest.expectedLength`, are ours.
+//! asks for one block more. Methods 28 to 30 of `Hypercore`, and `AppendRequest.expectedLength`, are ours.
 #![forbid(unsafe_code)]
 
 pub mod config;

@@ -28,8 +28,8 @@ pub struct Limits {
     /// Bytes of replies that wait for a slow client before the server stops taking
     /// its requests (back-pressure). A single reply may exceed it.
     pub out_bytes: usize,
-    /// Events that wait for a slow client. `OnAppend` is coalesced to the latest per
-    /// core and not counted; beyond this many, `OnDownload` and `OnUpload` are
+    /// Events that wait for a slow client. `OnAppend` is coalesced (growth to the latest
+    /// length, truncations to the deepest) to at most three a core and not counted; beyond this many, `OnDownload` and `OnUpload` are
     /// dropped; beyond eight times as many, the session is closed.
     pub events: usize,
 }

@@ -1,10 +1,15 @@
 //! What a session is told from outside: events of cores, from whatever task they
 //! come, kept in order until the session writes them to its client.
 
+mod lengths;
+
+pub(crate) use lengths::Length;
+
 use crate::session::output::Output;
 use futures::task::AtomicWaker;
 use hyperspace_api::{Key, Peer};
 use hyperspace_schema::{frame, messages as m, methods};
+use lengths::Lengths;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
@@ -12,16 +17,51 @@ use std::task::Waker;
 /// One event for a client. `id` is the client's own id of the core.
 #[derive(Clone, Debug)]
 pub(crate) enum Note {
-    Feed { key: Key },
-    Append { id: u32, length: u64, byte_length: u64 },
-    Close { id: u32 },
-    PeerOpen { id: u32, peer: Peer },
-    PeerRemove { id: u32, peer: Peer },
-    Wait { id: u32, on_wait_id: u64, seq: u64 },
-    Download { id: u32, seq: u64, byte_length: u64 },
-    Upload { id: u32, seq: u64, byte_length: u64 },
-    NetworkPeerAdd { peer: Peer },
-    NetworkPeerRemove { peer: Peer },
+    Feed {
+        key: Key,
+    },
+    /// It is longer now.
+    Append {
+        id: u32,
+        length: Length,
+    },
+    /// Its history was rewritten from that length on.
+    Truncate {
+        id: u32,
+        length: Length,
+    },
+    Close {
+        id: u32,
+    },
+    PeerOpen {
+        id: u32,
+        peer: Peer,
+    },
+    PeerRemove {
+        id: u32,
+        peer: Peer,
+    },
+    Wait {
+        id: u32,
+        on_wait_id: u64,
+        seq: u64,
+    },
+    Download {
+        id: u32,
+        seq: u64,
+        byte_length: u64,
+    },
+    Upload {
+        id: u32,
+        seq: u64,
+        byte_length: u64,
+    },
+    NetworkPeerAdd {
+        peer: Peer,
+    },
+    NetworkPeerRemove {
+        peer: Peer,
+    },
 }
 
 /// The events that wait for one session.
@@ -34,8 +74,9 @@ pub(crate) struct Mailbox {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Note>,
-    /// The latest length of each core whose `Append` is in the queue.
-    appends: HashMap<u32, (u64, u64)>,
+    /// What to say of each core whose `Append` or `Truncate` is in the queue, where it
+    /// has one place.
+    lengths: HashMap<u32, Lengths>,
     /// The session is running, or will look without being woken.
     awake: bool,
     overflown: bool,
@@ -55,13 +96,10 @@ impl Mailbox {
     pub(crate) fn push(&self, note: Note) {
         let mut state = self.state.lock();
         match note {
-            Note::Append { id, length, byte_length } => {
-                if state.appends.insert(id, (length, byte_length)).is_none() {
-                    state.queue.push_back(note);
-                }
-            }
+            Note::Append { id, length } => state.lengths_of(id, note).grown(length),
+            Note::Truncate { id, length } => state.lengths_of(id, note).cut(length),
             note => {
-                let waiting = state.queue.len() - state.appends.len();
+                let waiting = state.queue.len() - state.lengths.len();
                 let lossy = matches!(note, Note::Download { .. } | Note::Upload { .. });
                 if waiting >= self.limit * 8 {
                     state.overflown = true;
@@ -95,13 +133,13 @@ impl Mailbox {
         self.state.lock().awake
     }
 
-    /// Forgets the appends of core `id`, which the client has closed.
+    /// Forgets the events of core `id`, which the client has closed.
     pub(crate) fn forget(&self, id: u32) {
         let mut state = self.state.lock();
-        let State { queue, appends, .. } = &mut *state;
+        let State { queue, lengths, .. } = &mut *state;
         if !queue.is_empty() {
             queue.retain(|note| note.core() != Some(id));
-            appends.remove(&id);
+            lengths.remove(&id);
         }
     }
 
@@ -112,16 +150,29 @@ impl Mailbox {
             return Err(Overflown);
         }
         while out.len() < limit
-            && let Some(mut note) = state.queue.pop_front()
+            && let Some(note) = state.queue.pop_front()
         {
-            if let Note::Append { id, length, byte_length } = &mut note
-                && let Some(latest) = state.appends.remove(id)
-            {
-                (*length, *byte_length) = latest;
+            match note {
+                Note::Append { id, .. } | Note::Truncate { id, .. } => {
+                    let lengths = state.lengths.remove(&id).unwrap_or_default();
+                    lengths.into_told().for_each(|length| Note::Append { id, length }.encode(out));
+                }
+                note => note.encode(out),
             }
-            note.encode(out);
         }
         Ok(())
+    }
+}
+
+impl State {
+    /// The lengths to tell of core `id`; `note` takes their place in the queue if there
+    /// are none yet.
+    fn lengths_of(&mut self, id: u32, note: Note) -> &mut Lengths {
+        let Self { queue, lengths, .. } = self;
+        lengths.entry(id).or_insert_with(|| {
+            queue.push_back(note);
+            Lengths::default()
+        })
     }
 }
 
@@ -143,6 +194,7 @@ impl Note {
     fn core(&self) -> Option<u32> {
         match self {
             Self::Append { id, .. }
+            | Self::Truncate { id, .. }
             | Self::Close { id }
             | Self::PeerOpen { id, .. }
             | Self::PeerRemove { id, .. }
@@ -161,7 +213,9 @@ impl Note {
                 let key = bytes::Bytes::copy_from_slice(key.as_ref());
                 frame::request::<corestore::OnFeed>(out, 0, &m::FeedEvent { key });
             }
-            Self::Append { id, length, byte_length } => {
+            // HRPC has one word for both.
+            Self::Append { id, length } | Self::Truncate { id, length } => {
+                let Length { blocks: length, bytes: byte_length } = length;
                 let event = m::AppendEvent { id: id.into(), length, byte_length };
                 frame::request::<hypercore::OnAppend>(out, 0, &event);
             }
@@ -209,8 +263,20 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    fn blocks(blocks: u64) -> Length {
+        Length { blocks, bytes: 10 * blocks }
+    }
+
     fn append(id: u32, length: u64) -> Note {
-        Note::Append { id, length, byte_length: 10 * length }
+        Note::Append { id, length: blocks(length) }
+    }
+
+    fn truncate(id: u32, length: u64) -> Note {
+        Note::Truncate { id, length: blocks(length) }
+    }
+
+    fn told(id: u64, length: u64) -> Event {
+        Event::OnAppend(m::AppendEvent { id, length, byte_length: 10 * length })
     }
 
     fn delivered(mailbox: &Mailbox) -> Vec<Event> {
@@ -231,11 +297,30 @@ mod tests {
         }
         mailbox.push(Note::Close { id: 3 });
         mailbox.push(append(1, 10_001));
-        let told = |id, length| Event::OnAppend(m::AppendEvent { id, length, byte_length: 10 * length });
         let close = Event::OnClose(m::CloseEvent { id: 3 });
         assert_eq!(delivered(&mailbox), [told(1, 10_001), told(2, 10_001), close]);
         mailbox.push(append(1, 10_002));
         assert_eq!(delivered(&mailbox), [told(1, 10_002)]);
+    }
+
+    #[test]
+    fn a_truncation_is_told_whatever_came_after_it() {
+        let mailbox = Mailbox::new(4);
+        let tell = |notes: &[Note]| {
+            notes.iter().for_each(|note| mailbox.push(note.clone()));
+            delivered(&mailbox)
+        };
+        assert_eq!(tell(&[truncate(1, 5), append(1, 9), append(1, 12)]), [told(1, 5), told(1, 12)]);
+        // The growth before it shows that 14 is less than what there was.
+        let grown = [append(1, 13), append(1, 20), append(2, 1), truncate(1, 14), append(1, 15)];
+        assert_eq!(tell(&grown), [told(1, 20), told(1, 14), told(1, 15), told(2, 1)]);
+        assert_eq!(tell(&[truncate(1, 3)]), [told(1, 3)]);
+        // However often, it is told as one.
+        let cuts: Vec<_> = (0..1000).flat_map(|n| [append(1, 2000), truncate(1, 1000 - n)]).collect();
+        assert_eq!(tell(&cuts), [told(1, 2000), told(1, 1)]);
+        let higher = [truncate(1, 0), append(1, 9), truncate(1, 7)];
+        assert_eq!(tell(&higher), [told(1, 0), told(1, 7)]);
+        assert_eq!(tell(&[append(1, 8)]), [told(1, 8)]);
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub trait Store: Corestore {
     /// store's primary key, so that a restored backup keeps its identity.
     fn identity(&self) -> Key;
 
+    /// How often a core's history was rewritten.
+    fn fork(core: &Self::Core) -> u64;
+
     /// Returns when everything appended before is on the disk.
     fn flush(&self) -> impl Future<Output = Result<(), CoreError>> + Send;
 
@@ -26,6 +29,10 @@ impl Store for hypercore::Corestore {
         Key::from(self.derive_key_pair(self.namespace_bytes(), SWARM_KEY_NAME).public_key())
     }
 
+    fn fork(core: &Self::Core) -> u64 {
+        core.fork()
+    }
+
     async fn flush(&self) -> Result<(), CoreError> {
         self.flush().await
     }
@@ -39,6 +46,10 @@ impl Store for hypercore::Corestore {
 impl Store for MemoryStore {
     fn identity(&self) -> Key {
         Key::from([0; 32])
+    }
+
+    fn fork(_: &Self::Core) -> u64 {
+        0
     }
 
     async fn flush(&self) -> Result<(), CoreError> {

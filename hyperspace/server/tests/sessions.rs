@@ -19,6 +19,14 @@ fn grown(id: u64, length: u64, byte_length: u64) -> Event {
     Event::OnAppend(AppendEvent { id, length, byte_length })
 }
 
+fn lengths(events: &[Event]) -> Vec<u64> {
+    let length = |event: &Event| match event {
+        Event::OnAppend(event) => event.length,
+        other => panic!("{other:?}"),
+    };
+    events.iter().map(length).collect()
+}
+
 #[tokio::test]
 async fn events_come_before_the_reply_that_they_belong_to() {
     let server = server().await;
@@ -417,6 +425,53 @@ async fn events_for_a_slow_client_are_coalesced() {
     told.extend(slow.events().await);
     assert!(told.len() < 1000, "{}", told.len());
     assert_eq!(told.last(), Some(&grown(0, 20_001, (1 << 20) + 20_000)));
+}
+
+/// A truncation is told even to a client that reads nothing while the core grows again,
+/// and before the reply to an append that came after it.
+#[tokio::test]
+async fn truncations_are_told_in_their_order() {
+    let store = ::hypercore::Corestore::memory().unwrap();
+    let log = store.open_name("log").unwrap();
+    let server = hyperspace_server(store).await;
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = ::hyperspace::Endpoint::Unix(folder.path().join("s.sock"));
+    let listener = ::hyperspace::listen::Listener::bind(endpoint).await.unwrap();
+    let accepting = server.clone();
+    tokio::spawn(async move { accepting.accept(&listener).await });
+    let socket = folder.path().join("s.sock");
+    let (mut writer, mut slow) = (Client::connect(&socket).await, Client::connect(&socket).await);
+    writer.open(0, "log").await;
+    slow.open(0, "log").await;
+    writer.append(0, &vec![7; 1 << 20]).await;
+    for _ in 0..8 {
+        slow.ask::<hypercore::Get>(&get(0, 0, 0)).await;
+    }
+    writer.append(0, b"a").await;
+    writer.append(0, b"b").await;
+    writer.append(0, b"c").await;
+    writer.events.clear();
+    slow.events.clear();
+
+    let long = 1 << 20;
+    for _ in 0..500 {
+        log.truncate(2, None).unwrap();
+        let appended = writer.append(0, b"xy").await;
+        assert_eq!((appended.length, appended.byte_length), (3, long + 3));
+        let told: Vec<_> = writer.events.drain(..).collect();
+        assert_eq!(lengths(&told), [2, 3]);
+        assert_eq!(told[1], grown(0, 3, long + 3));
+    }
+    for id in 2..10 {
+        slow.answer::<hypercore::Get>(id).await.unwrap();
+    }
+    let told = slow.events().await;
+    let lengths = lengths(&told);
+    assert!(told.len() < 100, "{lengths:?}");
+    let cut = lengths.windows(2).any(|pair| pair[1] == 2 && pair[1] < pair[0]);
+    assert!(cut, "{lengths:?}");
+    assert_eq!(told.last(), Some(&grown(0, 3, long + 3)));
+    server.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -247,6 +247,8 @@ impl<S: Store> Session<S> {
             Slot::Open(open) => open.shared().is_ok_and(|other| std::sync::Arc::ptr_eq(&other, &shared)),
             Slot::Opening(_) => false,
         });
+        // What happened before is in the answer.
+        shared.tell_news();
         let subscription = shared.subscribe(self.id, id, self.mailbox.clone());
         let slot = self.cores.insert(id, Slot::Open(OpenCore::new(opened, subscription)));
         if first {

@@ -130,7 +130,7 @@ impl<S: Store> Session<S> {
         let (core, shared) = (open.core()?, open.shared()?);
         let appending = async move {
             let appended = core.append(r.blocks, r.expected_length).await?;
-            shared.grew(appended.length, appended.byte_length);
+            shared.tell_news();
             Ok(Answer::Append(AppendResponse {
                 length: appended.length,
                 byte_length: appended.byte_length,
