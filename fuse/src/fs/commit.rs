@@ -40,9 +40,12 @@ impl<S: Corestore> Filesystem<S> {
     pub(crate) async fn commit_file(&self, ino: u64) -> Result<(), Errno> {
         let Some(file) = self.open_file(ino) else { return Ok(()) };
         let _one = file.committing.lock().await;
+        if self.is_orphan(ino) {
+            return Ok(());
+        }
         let (leaf, way, size, mtime, changes) = {
             let mut state = file.state();
-            if !state.dirty() || self.is_orphan(ino) {
+            if !state.dirty() {
                 return Ok(());
             }
             state.shrunk_to = u64::MAX;
@@ -59,6 +62,14 @@ impl<S: Corestore> Filesystem<S> {
         };
         self.set_content(ino, content, mtime).await?;
 
+        // Who asked the drive before this must know that the answer is old; so is what an
+        // orphan was remembered by.
+        let mut inodes = self.inodes.lock();
+        if let Some(node) = inodes.get_mut(ino) {
+            node.cached = Some((mtime, size));
+            node.committed = self.edited();
+            node.left = None;
+        }
         let mut state = file.state();
         state.saved = changes;
         state.base_limit = base.size().min(state.shrunk_to);
@@ -68,11 +79,7 @@ impl<S: Corestore> Filesystem<S> {
         if state.changes == changes {
             state.staging.clear();
         }
-        drop(state);
-        if let Some(node) = self.inodes.lock().get_mut(ino) {
-            node.cached = Some((mtime, size));
-        }
-        self.edited();
+        drop((state, inodes));
         self.tell_twins(ino);
         Ok(())
     }

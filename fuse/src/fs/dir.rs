@@ -5,14 +5,14 @@
 //! snapshot only as long as nothing has changed since, and asked for anew after that:
 //! the kernel believes what `readdirplus` tells it, file sizes included.
 
+use super::found::{Found, Seen, overlay};
 use super::inodes::{Base, Place};
-use super::types::{Attr, DirEntry, Entry, Handle, Kind, ROOT};
+use super::types::{DirEntry, Entry, Handle, Kind, ROOT};
 use super::{Filesystem, NETWORK, Open, join};
 use crate::errno::Errno;
 use hyperdrive::{Drive, Stat};
 use hyperspace_api::Corestore;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// A directory as it was when it was opened.
 pub(super) struct Listing {
@@ -20,8 +20,8 @@ pub(super) struct Listing {
     /// Of the drive that the entries are in; foreign owners are not shown.
     ours: bool,
     parent: u64,
-    /// Value of `edits` when it was taken.
-    edits: u64,
+    /// What had happened before it was taken.
+    seen: Seen,
 }
 
 struct Listed {
@@ -30,6 +30,15 @@ struct Listed {
     /// What the name leads to is not in the directory's drive: the kernel must ask
     /// before it believes what is said here.
     elsewhere: bool,
+}
+
+/// What became of an entry that was to be made known.
+enum Entered {
+    Known(Entry),
+    /// What is said of it may be too old.
+    Doubtful,
+    /// It cannot be shown any more.
+    Gone,
 }
 
 /// Record of a directory that no drive stores.
@@ -41,7 +50,7 @@ impl<S: Corestore> Filesystem<S> {
     /// Opens a directory and reads it.
     pub async fn opendir(&self, ino: u64) -> Result<Handle, Errno> {
         let listing = if self.orphan(ino).is_some() {
-            Listing { entries: Vec::new(), ours: false, parent: ino, edits: 0 }
+            Listing { entries: Vec::new(), ours: false, parent: ino, seen: self.seen() }
         } else {
             self.list(ino).await?
         };
@@ -53,13 +62,13 @@ impl<S: Corestore> Filesystem<S> {
 
     async fn list(&self, ino: u64) -> Result<Listing, Errno> {
         let parent = self.inodes.lock().parent(ino).map_or(ROOT, |(parent, _)| parent);
-        let edits = self.edits.load(Ordering::Acquire);
+        let seen = self.seen();
         if let Place::Network = self.place(ino)? {
             let listed = |(name, _)| Listed { name, stat: virtual_dir(), elsewhere: true };
             let entries = self.network.lock().visited().map(listed).collect();
-            return Ok(Listing { entries, ours: false, parent, edits });
+            return Ok(Listing { entries, ours: false, parent, seen });
         }
-        let (located, network) = self.locate(ino, None).await?;
+        let Found { located, network, .. } = self.locate(ino, None).await?;
         let shadows = ino == ROOT && self.options.network;
         let found = self.in_time(located.drive.readdir(&located.path)).await?;
         let mut entries: Vec<_> = found
@@ -70,7 +79,7 @@ impl<S: Corestore> Filesystem<S> {
         if shadows {
             entries.push(Listed { name: NETWORK.to_owned(), stat: virtual_dir(), elsewhere: true });
         }
-        Ok(Listing { entries, ours: located.drive.writable() && !network, parent, edits })
+        Ok(Listing { entries, ours: located.drive.writable() && !network, parent, seen })
     }
 
     fn listing(&self, handle: Handle) -> Result<Arc<Listing>, Errno> {
@@ -122,26 +131,32 @@ impl<S: Corestore> Filesystem<S> {
         }
         let mut directory = None;
         for (listed, next) in listing.from(offset) {
-            let edited = listing.edits != self.edits.load(Ordering::Acquire);
-            let fresh;
-            let stat = if edited && !listed.elsewhere {
-                let (drive, path): &(Drive<S>, String) = match &directory {
-                    Some(directory) => directory,
-                    None => {
-                        let (located, _) = self.locate(ino, None).await?;
-                        directory.insert((located.drive, located.path))
+            let entered = loop {
+                let seen = self.seen();
+                let (fresh, seen) = if listed.elsewhere || seen == listing.seen {
+                    (None, listing.seen)
+                } else {
+                    let (drive, path): &(Drive<S>, String) = match &directory {
+                        Some(directory) => directory,
+                        None => {
+                            let located = self.locate(ino, None).await?.located;
+                            directory.insert((located.drive, located.path))
+                        }
+                    };
+                    match self.in_time(drive.stat(&join(path, &listed.name))).await {
+                        Ok(stat) => (Some(stat), seen),
+                        Err(Errno::ENOENT) => break None,
+                        Err(error) => return Err(error),
                     }
                 };
-                match self.in_time(drive.stat(&join(path, &listed.name))).await {
-                    Ok(stat) => fresh = stat,
-                    Err(Errno::ENOENT) => continue,
-                    Err(error) => return Err(error),
+                let stat = fresh.as_ref().unwrap_or(&listed.stat);
+                match self.enter_listed(ino, listed, stat, listing.ours, seen) {
+                    Entered::Doubtful => {}
+                    Entered::Gone => break None,
+                    Entered::Known(entry) => break Some(entry),
                 }
-                &fresh
-            } else {
-                &listed.stat
             };
-            let Some(entry) = self.enter_listed(ino, listed, stat, listing.ours) else { continue };
+            let Some(entry) = entered else { continue };
             if sink(listed.shown(entry.attr.ino, next), entry, !listed.elsewhere) {
                 self.forget(entry.attr.ino, 1);
                 break;
@@ -151,20 +166,26 @@ impl<S: Corestore> Filesystem<S> {
     }
 
     /// Makes an entry of a listing known to the kernel.
-    fn enter_listed(&self, parent: u64, listed: &Listed, stat: &Stat, ours: bool) -> Option<Entry> {
+    fn enter_listed(&self, parent: u64, listed: &Listed, stat: &Stat, ours: bool, seen: Seen) -> Entered {
         let mut inodes = self.inodes.lock();
-        let base = match inodes.place(parent)? {
-            Place::Network => Base::Drive(self.network.lock().drive(&listed.name)?),
-            Place::Drive { .. } if parent == ROOT && self.options.network && listed.name == NETWORK => {
-                Base::Network
-            }
-            Place::Drive { .. } => Base::Inside,
+        // Of what is elsewhere the kernel keeps nothing of what is said here.
+        if !listed.elsewhere && self.is_doubtful(&inodes, parent, &listed.name, seen) {
+            return Entered::Doubtful;
+        }
+        let base = match inodes.place(parent) {
+            None => return Entered::Gone,
+            Some(Place::Network) => match self.network.lock().drive(&listed.name) {
+                Some(drive) => Base::Drive(drive),
+                None => return Entered::Gone,
+            },
+            Some(_) if parent == ROOT && self.options.network && listed.name == NETWORK => Base::Network,
+            Some(_) => Base::Inside,
         };
-        let (ino, node) = inodes.enter(parent, &listed.name, Kind::of(stat.mode), base)?;
-        let (generation, touched, file) = (node.generation, node.touched, node.content.clone());
-        drop(inodes);
-        let attr: Attr = self.overlay(self.attr_of(ino, stat, ours), touched, file.as_deref());
-        Some(Entry { attr, generation })
+        let Some((ino, node)) = inodes.enter(parent, &listed.name, Kind::of(stat.mode), base) else {
+            return Entered::Gone;
+        };
+        let attr = overlay(self.attr_of(ino, stat, ours), node, seen);
+        Entered::Known(Entry { attr, generation: node.generation })
     }
 
     /// Closes a directory.
@@ -181,7 +202,7 @@ impl<S: Corestore> Filesystem<S> {
     pub async fn fsyncdir(&self, ino: u64) -> Result<(), Errno> {
         match self.place(ino) {
             Ok(Place::Drive { network: false, .. }) => {
-                let (located, _) = self.locate(ino, None).await?;
+                let located = self.locate(ino, None).await?.located;
                 Ok(located.drive.flush().await?)
             }
             _ => Ok(()),

@@ -1,5 +1,6 @@
 //! Open files.
 
+use super::found::Found;
 use super::inodes::Place;
 use super::open_file::{MAX_SIZE, OpenFile};
 use super::types::{Handle, Kind, Opened, now};
@@ -23,16 +24,10 @@ impl<S: Corestore> Filesystem<S> {
     pub async fn open(&self, ino: u64, flags: i32) -> Result<Opened, Errno> {
         let mut keep = true;
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
-        if !self.is_orphan(ino) {
-            keep = match self.open_named(ino, writes).await {
-                // Its name was given to another file meanwhile: the kernel looks again.
-                Err(Errno::ENOENT) if self.is_orphan(ino) => return Err(Errno::ESTALE),
-                opened => opened?,
-            };
-        } else if self.open_file(ino).is_none() {
-            return Err(Errno::ESTALE);
-        } else if let Some(node) = self.inodes.lock().get_mut(ino) {
-            node.handles += 1;
+        match self.open_named(ino, writes).await {
+            // Its name was taken away since it was found: it is opened all the same.
+            Err(Errno::ENOENT | Errno::ESTALE) if self.is_orphan(ino) => self.open_orphan(ino)?,
+            opened => keep = opened?,
         }
         if flags & libc::O_TRUNC != 0
             && let Some(file) = self.open_file(ino)
@@ -54,30 +49,53 @@ impl<S: Corestore> Filesystem<S> {
         if let Place::Network = self.place(ino)? {
             return Err(Errno::EISDIR);
         }
-        let (located, _) = self.locate(ino, None).await?;
-        match Kind::of(located.stat.mode) {
-            Kind::File => {}
-            Kind::Dir => return Err(Errno::EISDIR),
-            Kind::Symlink => return Err(Errno::ELOOP),
+        loop {
+            let Found { located, seen, .. } = self.locate(ino, None).await?;
+            match Kind::of(located.stat.mode) {
+                Kind::File => {}
+                Kind::Dir => return Err(Errno::EISDIR),
+                Kind::Symlink => return Err(Errno::ELOOP),
+            }
+            if writes && !located.drive.writable() {
+                return Err(Errno::EROFS);
+            }
+            let mut inodes = self.inodes.lock();
+            if inodes.committed_since(ino, seen.edits) {
+                continue; // What was found is older than the commit.
+            }
+            let node = inodes.get_mut(ino).ok_or(Errno::ESTALE)?;
+            if node.orphan.is_some() {
+                return Err(Errno::ESTALE);
+            }
+            node.handles += 1;
+            let current = (located.stat.mtime, located.stat.size);
+            let dirty = node.content.as_ref().is_some_and(|file| file.dirty());
+            let keep = dirty || node.cached.is_none_or(|cached| cached == current);
+            node.cached = Some(current);
+            match &node.content {
+                Some(file) => file.state().refresh(&located.drive, &located.stat),
+                None => {
+                    let file = OpenFile::new(located.drive, &located.stat, self.staging.clone());
+                    node.content = Some(Arc::new(file));
+                }
+            }
+            return Ok(keep);
         }
-        if writes && !located.drive.writable() {
-            return Err(Errno::EROFS);
-        }
+    }
+
+    /// Opens what had a name when it was found.
+    fn open_orphan(&self, ino: u64) -> Result<(), Errno> {
         let mut inodes = self.inodes.lock();
         let node = inodes.get_mut(ino).ok_or(Errno::ESTALE)?;
-        node.handles += 1;
-        let current = (located.stat.mtime, located.stat.size);
-        let dirty = node.content.as_ref().is_some_and(|file| file.dirty());
-        let keep = dirty || node.cached.is_none_or(|cached| cached == current);
-        node.cached = Some(current);
-        match &node.content {
-            Some(file) => file.state().refresh(&located.drive, &located.stat),
-            None => {
-                let file = OpenFile::new(located.drive, &located.stat, self.staging.clone());
-                node.content = Some(Arc::new(file));
+        if node.content.is_none() {
+            let (Some(stat), Some(drive)) = (&node.orphan, &node.left) else { return Err(Errno::ESTALE) };
+            if !stat.is_file() {
+                return Err(Errno::ESTALE);
             }
+            node.content = Some(Arc::new(OpenFile::new(drive.clone(), stat, self.staging.clone())));
         }
-        Ok(keep)
+        node.handles += 1;
+        Ok(())
     }
 
     /// At most `length` bytes from `offset`; fewer only at the file's end.
@@ -85,8 +103,14 @@ impl<S: Corestore> Filesystem<S> {
         let file = self.open_file(ino).ok_or(Errno::EBADF)?;
         if file.state().stale && !self.is_orphan(ino) {
             match self.locate(ino, None).await {
-                Ok((located, _)) if located.stat.is_file() => {
-                    file.state().refresh(&located.drive, &located.stat);
+                Ok(Found { located, seen, .. }) if located.stat.is_file() => {
+                    let inodes = self.inodes.lock();
+                    let mut state = file.state();
+                    if inodes.committed_since(ino, seen.edits) {
+                        state.stale = false; // Our commit came after the other's change.
+                    } else {
+                        state.refresh(&located.drive, &located.stat);
+                    }
                 }
                 // Another writer deleted or replaced it; what was opened can still be read.
                 Ok(_) | Err(Errno::ENOENT) => file.state().stale = false,

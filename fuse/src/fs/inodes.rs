@@ -50,8 +50,13 @@ pub(crate) struct Node<S: Corestore> {
     pub(crate) content: Option<Arc<OpenFile<S>>>,
     /// What it was when its name was taken away.
     pub(crate) orphan: Option<Stat>,
+    /// The drive that has the content of an orphan: who found the name before it was
+    /// taken away can still open it.
+    pub(crate) left: Option<Drive<S>>,
     /// Time and size of the content that the kernel may have cached.
     pub(crate) cached: Option<(u64, u64)>,
+    /// The count of edits at its last commit.
+    pub(crate) committed: u64,
     /// When a name in this directory was last made or taken away, ms since 1970.
     pub(crate) touched: u64,
 }
@@ -60,11 +65,13 @@ pub(crate) struct Node<S: Corestore> {
 pub(crate) struct Inodes<S: Corestore> {
     nodes: HashMap<u64, Node<S>>,
     generations: u64,
+    /// The last commit of any node that was dropped.
+    forgotten: u64,
 }
 
 impl<S: Corestore> Inodes<S> {
     pub(crate) fn new(root: Drive<S>) -> Self {
-        let mut table = Self { nodes: HashMap::new(), generations: 0 };
+        let mut table = Self { nodes: HashMap::new(), generations: 0, forgotten: 0 };
         let node = table.node(ROOT, "".into(), Base::Drive(root), Kind::Dir);
         table.nodes.insert(ROOT, node);
         table
@@ -83,7 +90,9 @@ impl<S: Corestore> Inodes<S> {
             handles: 0,
             content: None,
             orphan: None,
+            left: None,
             cached: None,
+            committed: 0,
             touched: 0,
         }
     }
@@ -165,6 +174,17 @@ impl<S: Corestore> Inodes<S> {
         ino
     }
 
+    /// May an answer of a drive, asked when there had been `seen` edits, be older than a
+    /// commit of `name` in `parent` that is not remembered any more?
+    pub(crate) fn is_doubtful(&self, parent: u64, name: &str, seen: u64) -> bool {
+        self.forgotten > seen && self.child(parent, name).is_none()
+    }
+
+    /// Was `ino` committed after `seen` edits, or is it not known whether it was?
+    pub(crate) fn committed_since(&self, ino: u64, seen: u64) -> bool {
+        self.nodes.get(&ino).map_or(self.forgotten, |node| node.committed) > seen
+    }
+
     /// Makes `name` in `parent` known, and counts a lookup. A known node of another
     /// kind is orphaned: the kernel does not allow a number to change its kind.
     pub(crate) fn enter(
@@ -177,7 +197,7 @@ impl<S: Corestore> Inodes<S> {
         if let Some(ino) = self.child(parent, name)
             && self.nodes.get(&ino).is_some_and(|node| node.kind != kind)
         {
-            self.orphan(parent, name, Stat::default());
+            self.orphan(parent, name, Stat::default(), None);
         }
         let ino = match self.child(parent, name) {
             Some(ino) => ino,
@@ -213,6 +233,7 @@ impl<S: Corestore> Inodes<S> {
                 return;
             }
             let (parent, orphan, name) = (node.parent, node.orphan.is_some(), node.name.clone());
+            self.forgotten = self.forgotten.max(node.committed);
             self.nodes.remove(&ino);
             if orphan {
                 return;
@@ -224,11 +245,19 @@ impl<S: Corestore> Inodes<S> {
         }
     }
 
-    /// Takes the name of a node away; `stat` is what it is from now on.
-    pub(crate) fn orphan(&mut self, parent: u64, name: &str, stat: Stat) -> Option<u64> {
+    /// Takes the name of a node away; `stat`, whose content is in `left`, is what it is
+    /// from now on.
+    pub(crate) fn orphan(
+        &mut self,
+        parent: u64,
+        name: &str,
+        stat: Stat,
+        left: Option<Drive<S>>,
+    ) -> Option<u64> {
         let ino = self.nodes.get_mut(&parent)?.children.remove(name)?;
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.orphan = Some(stat);
+            node.left = left;
         }
         self.prune(ino);
         Some(ino)

@@ -18,8 +18,12 @@ impl<S: Corestore> Filesystem<S> {
         if let Place::Network = self.place(parent)? {
             return self.enter_network_drive(name).await;
         }
-        let (located, network) = self.locate(parent, Some(name)).await?;
-        self.enter(parent, name, &located, network)
+        loop {
+            let found = self.locate(parent, Some(name)).await?;
+            if let Some(entry) = self.enter(parent, name, &found)? {
+                return Ok(entry);
+            }
+        }
     }
 
     /// The kernel forgets `count` lookups of `ino`.
@@ -39,9 +43,13 @@ impl<S: Corestore> Filesystem<S> {
         match self.place(ino)? {
             Place::Network => Ok(self.network_attr(ino)),
             Place::Drive { .. } => match self.locate(ino, None).await {
-                Ok((located, network)) => Ok(self.attr(ino, &located, network)),
-                // Another writer took the name away while we have the file.
-                Err(Errno::ENOENT) => self.vanished_attr(ino),
+                Ok(found) => Ok(self.attr(ino, &found)),
+                Err(Errno::ENOENT) => match self.orphan(ino) {
+                    // Its name was taken away just now.
+                    Some(stat) => Ok(self.orphan_attr(ino, &stat)),
+                    // Another writer took the name away while we have the file.
+                    None => self.vanished_attr(ino),
+                },
                 Err(error) => Err(error),
             },
         }
@@ -73,7 +81,7 @@ impl<S: Corestore> Filesystem<S> {
     pub async fn readlink(&self, ino: u64) -> Result<String, Errno> {
         let stat = match self.orphan(ino) {
             Some(stat) => stat,
-            None => self.locate(ino, None).await?.0.stat,
+            None => self.locate(ino, None).await?.located.stat,
         };
         if !stat.is_symlink() {
             return Err(Errno::EINVAL);

@@ -5,6 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `found` | what a drive says, and what is known better here |
 //! | `lookup` | lookup, getattr, readlink, statfs |
 //! | `names` | create, mkdir, symlink, unlink, rmdir, rename |
 //! | `setattr` | size, mode, owner, times |
@@ -17,14 +18,15 @@
 //! | `network` | the virtual directory `Network` |
 //! | `watch` | what others changed |
 //!
-//! Locks: `inodes`, `handles` and an open file's state are short and never held across
-//! an await. `names` is held across one `Drive::apply`: shared by what needs a path to
+//! Locks: `inodes`, `handles` and an open file's state are short, taken in this order, and
+//! never held across an await. `names` is held across one `Drive::apply`: shared by what needs a path to
 //! stay what it is, exclusive by what changes names. Whatever may wait for peers is
 //! looked up before it is taken.
 
 mod commit;
 mod dir;
 mod file;
+mod found;
 mod idle;
 mod inodes;
 mod lookup;
@@ -41,20 +43,19 @@ mod watch;
 pub mod xattr;
 
 use crate::errno::Errno;
-use hyperdrive::{Drive, Drives, Located, Stat};
+use hyperdrive::{Drive, Drives, Stat};
 use hyperspace_api::Corestore;
 use inodes::{Inodes, Place};
 use open_file::OpenFile;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::future::Future;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use tokio::sync::RwLock;
 use tokio::task::AbortHandle;
-use types::{Attr, Entry, FsOptions, Handle, Kind, ROOT};
+use types::{FsOptions, Handle, ROOT};
 
 /// Longest name, in bytes.
 const NAME_MAX: usize = 255;
@@ -92,8 +93,10 @@ pub struct Filesystem<S: Corestore> {
     names: RwLock<()>,
     /// Odd while a name is being taken away or moved.
     moves: AtomicU64,
-    /// Counts everything that may make a directory listing old.
+    /// Counts everything that may make a listing, or another answer of a drive, old.
     edits: AtomicU64,
+    /// Counts what was heard of other writers.
+    news: AtomicU64,
     network: Mutex<network::Recent<Drive<S>>>,
     watch: watch::Watch<S>,
     idle: Mutex<Option<AbortHandle>>,
@@ -145,6 +148,7 @@ impl<S: Corestore> Filesystem<S> {
             names: RwLock::default(),
             moves: AtomicU64::new(0),
             edits: AtomicU64::new(0),
+            news: AtomicU64::new(0),
             network: Mutex::default(),
             watch: watch::Watch::new(weak.clone()),
             idle: Mutex::default(),
@@ -171,11 +175,6 @@ impl<S: Corestore> Filesystem<S> {
     /// How it is shown.
     pub fn options(&self) -> &FsOptions {
         &self.options
-    }
-
-    /// Something changed that listings show.
-    fn edited(&self) {
-        self.edits.fetch_add(1, Ordering::AcqRel);
     }
 
     fn open_file(&self, ino: u64) -> Option<Arc<OpenFile<S>>> {
@@ -219,103 +218,18 @@ impl<S: Corestore> Filesystem<S> {
         Ok(join(&directory, name))
     }
 
-    /// Finds `ino`, or `child` in it, in the drives. A rename that happens meanwhile is
-    /// no reason not to find it.
-    async fn locate(&self, ino: u64, child: Option<&str>) -> Result<(Located<S>, bool), Errno> {
-        loop {
-            let moves = self.moves.load(Ordering::Acquire);
-            let Place::Drive { drive, path, network } = self.place(ino)? else {
-                return Err(Errno::EISDIR);
-            };
-            let path = child.map_or_else(|| path.clone(), |name| join(&path, name));
-            let found = self.in_time(drive.locate(&path)).await;
-            if moves.is_multiple_of(2) && moves == self.moves.load(Ordering::Acquire) {
-                return Ok((found?, network));
-            }
-            // Wait for the rename to be over.
-            drop(self.names.read().await);
-        }
-    }
-
-    /// What waits for peers, as long as it may. Each block has a limit of its own, but
-    /// one operation may need many, or have to wait for its turn.
-    async fn in_time<T, E: Into<Errno>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, Errno> {
-        match tokio::time::timeout(self.options.timeout, work).await {
-            Ok(done) => done.map_err(Into::into),
-            Err(_) => Err(Errno::ETIMEDOUT),
-        }
-    }
-
-    /// What `ino` is, given what its drive says of it and what is not committed yet.
-    fn attr(&self, ino: u64, located: &Located<S>, network: bool) -> Attr {
-        let ours = located.drive.writable() && !network;
-        let attr = self.attr_of(ino, &located.stat, ours);
-        let (touched, file) = {
-            let inodes = self.inodes.lock();
-            let node = inodes.get(ino);
-            (node.map_or(0, |node| node.touched), node.and_then(|node| node.content.clone()))
-        };
-        self.overlay(attr, touched, file.as_deref())
-    }
-
-    /// Adds what the drive does not know yet.
-    fn overlay(&self, mut attr: Attr, touched: u64, file: Option<&OpenFile<S>>) -> Attr {
-        attr.mtime = attr.mtime.max(touched);
-        attr.ctime = attr.ctime.max(touched);
-        if let Some(file) = file {
-            let state = file.state();
-            if state.dirty() {
-                attr.size = state.size;
-                attr.mtime = state.mtime;
-                attr.ctime = attr.ctime.max(state.mtime);
-            }
-        }
-        attr
-    }
-
-    /// What a record says, with owners as they are shown here.
-    fn attr_of(&self, ino: u64, stat: &Stat, ours: bool) -> Attr {
-        let kind = Kind::of(stat.mode);
-        let perm = stat.mode & 0o7777;
-        let size = match (&stat.linkname, kind) {
-            (Some(target), Kind::Symlink) => target.len() as u64,
-            (_, Kind::Dir) => 4096,
-            _ => stat.size,
-        };
-        Attr {
-            ino,
-            kind,
-            // Foreign owners mean nothing here, and suid bits must not.
-            perm: if ours { perm } else { perm & 0o555 },
-            nlink: if kind == Kind::Dir { 2 } else { 1 },
-            uid: if ours { stat.uid } else { self.options.uid },
-            gid: if ours { stat.gid } else { self.options.gid },
-            size,
-            mtime: stat.mtime,
-            ctime: stat.ctime,
-        }
-    }
-
-    /// Makes what was found known to the kernel.
-    fn enter(&self, parent: u64, name: &str, located: &Located<S>, network: bool) -> Result<Entry, Errno> {
-        let (ino, generation) = {
-            let mut inodes = self.inodes.lock();
-            let kind = Kind::of(located.stat.mode);
-            let (ino, node) = inodes.enter(parent, name, kind, inodes::Base::Inside).ok_or(Errno::ESTALE)?;
-            (ino, node.generation)
-        };
-        self.show_mount(located, ino);
-        Ok(Entry { attr: self.attr(ino, located, network), generation })
-    }
-
     /// Drops what nothing needs any more of an inode that was open.
     fn settle(&self, ino: u64) {
         let mut inodes = self.inodes.lock();
         if let Some(node) = inodes.get_mut(ino)
             && node.handles == 0
-            && node.content.as_ref().is_some_and(|file| node.orphan.is_some() || !file.dirty())
+            && let Some(dirty) = node.content.as_ref().map(|file| file.dirty())
+            && (node.orphan.is_some() || !dirty)
         {
             node.content = None;
+            if dirty {
+                node.left = None; // It would be opened again as what it no longer is.
+            }
         }
         inodes.prune(ino);
     }
@@ -336,3 +250,5 @@ fn join(directory: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod race_tests;

@@ -1,6 +1,7 @@
 //! Making, moving and taking away names.
 
-use super::inodes::{Base, Place};
+use super::found::Found;
+use super::inodes::{Base, Inodes, Place};
 use super::open_file::OpenFile;
 use super::types::{Caller, Entry, Handle, Kind, ROOT, RenameMode, now};
 use super::{Filesystem, NETWORK, Open, utf8};
@@ -106,7 +107,7 @@ impl<S: Corestore> Filesystem<S> {
             New::Dir => (Kind::Dir, libc::S_IFDIR, None),
             New::Symlink(target) => (Kind::Symlink, libc::S_IFLNK, Some(target.to_owned())),
         };
-        let (directory, _) = self.locate(parent, None).await?;
+        let directory = self.locate(parent, None).await?.located;
         let (mut gid, mut mode) = (caller.gid, mode & 0o7777);
         if directory.stat.mode & libc::S_ISGID != 0 {
             gid = directory.stat.gid;
@@ -142,7 +143,7 @@ impl<S: Corestore> Filesystem<S> {
         let (ino, generation) = {
             let mut inodes = self.inodes.lock();
             // Whatever had the name was taken away by another writer.
-            inodes.orphan(parent, name, Stat::default());
+            inodes.orphan(parent, name, Stat::default(), None);
             let (ino, node) = inodes.enter(parent, name, kind, Base::Inside).ok_or(Errno::ESTALE)?;
             if matches!(new, New::OpenFile) {
                 node.handles += 1;
@@ -168,30 +169,39 @@ impl<S: Corestore> Filesystem<S> {
     async fn remove(&self, parent: u64, name: &OsStr, op: impl FnOnce(String) -> Op) -> Result<(), Errno> {
         self.writable_child(parent, name)?;
         let name = utf8(name)?;
-        let (located, _) = self.locate(parent, Some(name)).await?;
-        let _names = self.names.write().await;
+        let (found, _names) = loop {
+            let found = self.locate(parent, Some(name)).await?;
+            let names = self.names.write().await;
+            if !self.is_outdated(parent, name, &found) {
+                break (found, names);
+            }
+        };
         let path = self.writable_child(parent, name.as_ref())?;
         self.tell_twins_of(parent, name);
         let _moving = Moving::begin(&self.moves);
         self.root.apply(vec![op(path)]).await?;
         self.edited();
         self.touch(parent, now());
-        let mut inodes = self.inodes.lock();
-        if let Some(ino) = inodes.child(parent, name) {
-            let stat = self.last_stat(&inodes, ino, located);
-            inodes.orphan(parent, name, stat);
-        }
+        self.take_name(&mut self.inodes.lock(), parent, name, found.located);
         Ok(())
     }
 
-    /// What an inode is remembered as when its name goes.
-    fn last_stat(&self, inodes: &super::Inodes<S>, ino: u64, located: Located<S>) -> Stat {
+    /// Was `name` in `parent` committed after it was found? To be asked with the names
+    /// locked, before what was found is kept.
+    fn is_outdated(&self, parent: u64, name: &str, found: &Found<S>) -> bool {
+        let inodes = self.inodes.lock();
+        inodes.child(parent, name).is_some_and(|ino| inodes.committed_since(ino, found.seen.edits))
+    }
+
+    /// The name of what was `located` is gone. Who knows it may go on with it.
+    fn take_name(&self, inodes: &mut Inodes<S>, parent: u64, name: &str, located: Located<S>) {
+        let Some(ino) = inodes.child(parent, name) else { return };
         let mut stat = located.stat;
         stat.ctime = now();
         if let Some(node) = inodes.get(ino) {
             stat.mtime = stat.mtime.max(node.touched);
         }
-        stat
+        inodes.orphan(parent, name, stat, Some(located.drive));
     }
 
     /// Renames; whole directories too.
@@ -211,13 +221,17 @@ impl<S: Corestore> Filesystem<S> {
         self.retire_all().await?;
         // Both are looked up before the lock is taken: this may ask peers.
         self.locate(from.0, Some(from_name)).await?;
-        let target = match self.locate(to.0, Some(to_name)).await {
-            Ok((located, _)) => Some(located),
-            Err(Errno::ENOENT) => None,
-            Err(error) => return Err(error),
+        let (target, _names) = loop {
+            let target = match self.locate(to.0, Some(to_name)).await {
+                Ok(found) => Some(found),
+                Err(Errno::ENOENT) => None,
+                Err(error) => return Err(error),
+            };
+            let names = self.names.write().await;
+            if !target.as_ref().is_some_and(|found| self.is_outdated(to.0, to_name, found)) {
+                break (target, names);
+            }
         };
-
-        let _names = self.names.write().await;
         let (old, new) = (self.writable_child(from.0, from.1)?, self.writable_child(to.0, to.1)?);
         if old == new {
             return if mode == RenameMode::NoReplace { Err(Errno::EEXIST) } else { Ok(()) };
@@ -235,9 +249,9 @@ impl<S: Corestore> Filesystem<S> {
             inodes.exchange(from_key, to_key);
             return Ok(());
         }
-        if let Some(ino) = inodes.child(to.0, to_name) {
-            let stat = target.map_or_else(Stat::default, |located| self.last_stat(&inodes, ino, located));
-            inodes.orphan(to.0, to_name, stat);
+        match target {
+            Some(found) => self.take_name(&mut inodes, to.0, to_name, found.located),
+            None => drop(inodes.orphan(to.0, to_name, Stat::default(), None)),
         }
         inodes.rename(from_key, to_key);
         Ok(())

@@ -118,8 +118,11 @@ impl<S: Corestore> State<S> {
         self.mtime = mtime;
     }
 
-    /// Stages `data` at `offset`.
+    /// Stages `data` at `offset`. No data is no change.
     pub(crate) fn write(&mut self, offset: u64, data: &[u8], mtime: u64) -> Result<(), Errno> {
+        if data.is_empty() {
+            return Ok(());
+        }
         let end = offset.checked_add(data.len() as u64).filter(|end| *end <= MAX_SIZE);
         let end = end.ok_or(Errno::EFBIG)?;
         let most = if self.streams() { WINDOW } else { MEMORY };

@@ -1,9 +1,10 @@
 //! Changing attributes.
 
+use super::found::Found;
 use super::types::{Attr, Caller, Change, Kind, SetTime, now};
 use super::{Filesystem, open_file::OpenFile};
 use crate::errno::Errno;
-use hyperdrive::{AttrChange, Op, Stat};
+use hyperdrive::{AttrChange, Located, Op, Stat};
 use hyperspace_api::Corestore;
 use std::sync::Arc;
 
@@ -21,14 +22,32 @@ fn without_privileges(mode: u32) -> u32 {
 impl<S: Corestore> Filesystem<S> {
     /// Changes attributes; who may do so is for the kernel to check.
     pub async fn setattr(&self, caller: Caller, ino: u64, change: Change) -> Result<Attr, Errno> {
-        if let Some(stat) = self.orphan(ino) {
-            return self.set_orphan(ino, stat, change);
+        match self.set_named(caller, ino, change).await {
+            // It has no name, or lost it just now.
+            Err(Errno::ENOENT) if let Some(stat) = self.orphan(ino) => self.set_orphan(ino, stat, change),
+            done => done,
         }
+    }
+
+    async fn set_named(&self, caller: Caller, ino: u64, change: Change) -> Result<Attr, Errno> {
         self.writable_path(ino)?;
-        let (located, _) = self.locate(ino, None).await?;
-        if !located.drive.writable() {
-            return Err(Errno::EROFS);
-        }
+        let (kind, mode) = loop {
+            let found = self.locate(ino, None).await?;
+            if !found.located.drive.writable() {
+                return Err(Errno::EROFS);
+            }
+            let stat = &found.located.stat;
+            let kind = Kind::of(stat.mode);
+            if let Some(size) = change.size {
+                if kind != Kind::File {
+                    return Err(if kind == Kind::Dir { Errno::EISDIR } else { Errno::EINVAL });
+                }
+                if !self.truncate(ino, &found, size).await? {
+                    continue; // What was found is older than a commit.
+                }
+            }
+            break (kind, stat.mode & 0o7777);
+        };
         let time = |time| match time {
             SetTime::Now => now(),
             SetTime::At(time) => time,
@@ -39,18 +58,10 @@ impl<S: Corestore> Filesystem<S> {
             gid: change.gid,
             mtime: change.mtime.map(time),
         };
-        let kind = Kind::of(located.stat.mode);
-        if let Some(size) = change.size {
-            if kind != Kind::File {
-                return Err(if kind == Kind::Dir { Errno::EISDIR } else { Errno::EINVAL });
-            }
-            self.truncate(ino, &located, size).await?;
-        }
         let strips =
             (change.uid.is_some() || change.gid.is_some() || (change.size.is_some() && caller.uid != 0))
                 && kind == Kind::File;
         if strips && attrs.mode.is_none() {
-            let mode = located.stat.mode & 0o7777;
             attrs.mode = Some(without_privileges(mode)).filter(|stripped| *stripped != mode);
         }
         // An access time alone is not stored, but it is a change of the inode.
@@ -112,13 +123,23 @@ impl<S: Corestore> Filesystem<S> {
         Ok(attr)
     }
 
-    /// Sets the length of a file, open or not.
-    async fn truncate(&self, ino: u64, located: &hyperdrive::Located<S>, size: u64) -> Result<(), Errno> {
+    /// Sets the length of a file, open or not. `false` if it was committed after it was
+    /// found: nothing is done then.
+    async fn truncate(&self, ino: u64, found: &Found<S>, size: u64) -> Result<bool, Errno> {
         let (file, open) = {
             let mut inodes = self.inodes.lock();
+            let outdated = inodes.committed_since(ino, found.seen.edits);
             let node = inodes.get_mut(ino).ok_or(Errno::ESTALE)?;
-            let new = || Arc::new(OpenFile::new(located.drive.clone(), &located.stat, self.staging.clone()));
-            (node.content.get_or_insert_with(new).clone(), node.handles > 0)
+            let file = match &node.content {
+                Some(file) => file.clone(),
+                None if outdated => return Ok(false),
+                None => {
+                    let Located { drive, stat, .. } = &found.located;
+                    let file = Arc::new(OpenFile::new(drive.clone(), stat, self.staging.clone()));
+                    node.content.insert(file).clone()
+                }
+            };
+            (file, node.handles > 0)
         };
         let old = file.state().size;
         self.room_for(size.saturating_sub(old))?;
@@ -128,7 +149,7 @@ impl<S: Corestore> Filesystem<S> {
             self.settle(ino);
             committed?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A write by somebody who may not keep a file's suid and sgid bits: takes them away.
@@ -136,7 +157,7 @@ impl<S: Corestore> Filesystem<S> {
         if self.is_orphan(ino) {
             return Ok(());
         }
-        let mode = self.locate(ino, None).await?.0.stat.mode & 0o7777;
+        let mode = self.locate(ino, None).await?.located.stat.mode & 0o7777;
         let stripped = without_privileges(mode);
         if stripped != mode {
             self.set_attrs(ino, AttrChange { mode: Some(stripped), ..AttrChange::default() }).await?;

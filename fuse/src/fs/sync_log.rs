@@ -17,6 +17,7 @@
 //! finds somebody else's record where its own should come next does without.
 
 use super::Filesystem;
+use super::found::Found;
 use super::inodes::Place;
 use super::open_file::{OpenFile, State};
 use super::ranges::RangeSet;
@@ -237,7 +238,7 @@ impl<S: Corestore> Filesystem<S> {
             return;
         }
         let _one = file.committing.lock().await;
-        let Ok((located, false)) = self.locate(ino, None).await else { return };
+        let Ok(Found { located, network: false, .. }) = self.locate(ino, None).await else { return };
         let mut state = file.state();
         if state.commits == commits && located.stat.is_file() {
             state.named = Some(located.stat.extent());

@@ -115,10 +115,10 @@ impl<S: Corestore> Filesystem<S> {
 
     /// The drive `key` changed at `paths` (`None`: anywhere).
     fn changed(&self, key: Key, paths: Option<&[String]>) -> Vec<Invalidation> {
-        self.edited();
         let mut out = Vec::new();
         let roots = self.watch.roots(key);
         let inodes = self.inodes.lock();
+        self.heard();
         for root in roots {
             match paths {
                 Some(paths) => paths.iter().for_each(|path| changed_path(&inodes, root, path, &mut out)),
@@ -164,6 +164,7 @@ impl<S: Corestore> Filesystem<S> {
         let mut out = Vec::new();
         {
             let inodes = self.inodes.lock();
+            self.heard();
             others.into_iter().for_each(|root| changed_path(&inodes, root, &path, &mut out));
         }
         if !out.is_empty() {

@@ -39,7 +39,7 @@ impl<S: Corestore> Filesystem<S> {
         if let Place::Network = self.place(ino)? {
             return Err(Errno::ENODATA);
         }
-        let (located, _) = self.locate(ino, None).await?;
+        let located = self.locate(ino, None).await?.located;
         match name.strip_prefix(VIRTUAL) {
             Some(what) => describe(&located, what),
             None => located.stat.metadata.get(name).cloned().ok_or(Errno::ENODATA),
@@ -51,7 +51,7 @@ impl<S: Corestore> Filesystem<S> {
         let stat = match (self.orphan(ino), self.place(ino)) {
             (Some(stat), _) => stat,
             (None, Ok(Place::Network)) => return Ok(Bytes::new()),
-            _ => self.locate(ino, None).await?.0.stat,
+            _ => self.locate(ino, None).await?.located.stat,
         };
         let mut out = Vec::new();
         for name in stat.metadata.keys().filter(|name| !name.starts_with(VIRTUAL)) {
@@ -72,7 +72,7 @@ impl<S: Corestore> Filesystem<S> {
             return Ok(());
         }
         self.writable_path(ino)?;
-        let (located, _) = self.locate(ino, None).await?;
+        let located = self.locate(ino, None).await?.located;
         check(&located.stat, name, value.len(), mode)?;
         let name = name.to_owned();
         self.apply_xattr(ino, |path| Op::SetXattr { path, name, value }).await

@@ -300,15 +300,15 @@ impl<'w, S: Corestore> Tree<'w, S> {
         }
         let source = self.existing(from).await?;
         let inside = |key: &str, dir: &str| below(key, dir).is_some_and(|rest| !rest.is_empty());
-        if source.stat.is_dir() && inside(to, from) {
-            return Err(DriveError::Invalid(format!("'{}' is in '{}'", path_of(to), path_of(from))));
-        }
         let target = self.item(to).await?;
         self.check_parent(to).await?;
         match (mode, &target) {
             (RenameMode::NoReplace, Some(_)) => return Err(DriveError::Exists(path_of(to))),
             (RenameMode::Exchange, None) => return Err(DriveError::NotFound(path_of(to))),
             _ if from == to => return Ok(()),
+            _ if source.stat.is_dir() && inside(to, from) => {
+                return Err(DriveError::Invalid(format!("'{}' is in '{}'", path_of(to), path_of(from))));
+            }
             (RenameMode::Exchange, Some(target)) => {
                 if inside(from, to) {
                     return Err(DriveError::Invalid(format!("'{}' is in '{}'", path_of(from), path_of(to))));

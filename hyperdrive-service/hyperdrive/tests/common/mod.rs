@@ -275,9 +275,6 @@ impl Model {
     fn rename(&mut self, from: &str, to: &str, mode: RenameMode) -> Result<(), i32> {
         let inside = |a: &str, b: &str| a.starts_with(&format!("{b}/"));
         let source = self.find(from)?.clone();
-        if source.is_dir() && inside(to, from) {
-            return Err(EINVAL);
-        }
         let target = match self.find(to) {
             Ok(node) => Some(node.clone()),
             Err(ENOENT) => None,
@@ -288,6 +285,7 @@ impl Model {
             (RenameMode::NoReplace, Some(_)) => return Err(EEXIST),
             (RenameMode::Exchange, None) => return Err(ENOENT),
             _ if from == to => return Ok(()),
+            _ if source.is_dir() && inside(to, from) => return Err(EINVAL),
             (RenameMode::Exchange, Some(target)) => {
                 if inside(from, to) {
                     return Err(EINVAL);
