@@ -8,6 +8,7 @@ use nix::sys::stat::{Mode, SFlag, mknod};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -155,5 +156,8 @@ fn no_links_and_devices(world: &mut World) {
     denied(mknod(&folder.join("socket"), SFlag::S_IFSOCK, mode, 0), Errno::EPERM);
     mknod(&folder.join("regular"), SFlag::S_IFREG, mode, 0).expect("a regular file");
     assert!(folder.join("regular").is_file());
-    assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 2);
+    fs::create_dir(folder.join("sub")).expect("a new folder");
+    let links = |path: &Path| fs::metadata(path).expect("what is there").nlink();
+    assert_eq!((links(&folder), links(&folder.join("file"))), (2, 1));
+    assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 3);
 }
