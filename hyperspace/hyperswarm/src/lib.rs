@@ -1,2 +1,64 @@
-//! The network of Hypercores.
+//! The network of Hypercores: what two peers speak once a byte stream joins them.
+//!
+//! From below to above, each usable without the next:
+//! * [`noise`] proves who is at the other end, and agrees on keys;
+//! * [`secret_stream`] encrypts messages over a byte stream;
+//! * [`protomux`] puts many channels on one such stream;
+//! * [`Connection`] runs all of it over any stream of tokio.
+//!
+//! The first three know no socket, no clock and no task: they are given bytes and times,
+//! and give bytes and events. All of it is the wire format of npm `@hyperswarm/secret-stream`
+//! 6 and `protomux` 3.
+//!
+//! ```
+//! use hyperswarm::{Connection, Event, KeyPair, Options};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Any byte stream will do.
+//! let (left, right) = tokio::io::duplex(64 << 10);
+//! let (alice, bob) = (KeyPair::generate()?, KeyPair::generate()?);
+//!
+//! let server = tokio::spawn(async move {
+//!     let mut connection = Connection::new(right, false, &bob, Options::default()).await?;
+//!     connection.pair("echo", None);
+//!     while let Some(event) = connection.next().await {
+//!         match event {
+//!             Event::Requested { protocol, id, .. } => {
+//!                 connection.open(&protocol, &id, "come in")?;
+//!             }
+//!             Event::Message { channel, kind, payload } => {
+//!                 connection.send(channel, kind, payload)?;
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//!     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+//! });
+//!
+//! let mut connection = Connection::new(left, true, &alice, Options::default()).await?;
+//! let channel = connection.open("echo", b"room 1", "let me in")?;
+//! connection.send(channel, 0, "hello")?;
+//!
+//! let opened = connection.next().await;
+//! assert_eq!(opened, Some(Event::Opened { channel, handshake: "come in".into() }));
+//! let answer = connection.next().await;
+//! assert_eq!(answer, Some(Event::Message { channel, kind: 0, payload: "hello".into() }));
+//!
+//! connection.close().await?;
+//! server.await?.map_err(|error| error.to_string())?;
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
+
+pub mod connection;
+mod hash;
+mod key_pair;
+pub mod noise;
+pub mod protomux;
+pub mod secret_stream;
+
+pub use connection::{Connection, ConnectionError, Options, Sender};
+pub use key_pair::{KeyPair, PublicKey};
+pub use protomux::{ChannelId, Event};
