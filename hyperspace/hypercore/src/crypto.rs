@@ -21,5 +21,6 @@ mod keys;
 pub mod namespace;
 
 pub use block_cipher::{BlockCipher, PADDING};
+pub(crate) use hash::keyed;
 pub use hash::{Hash, hash, hash_leaves, hash_pairs, keyed_hash, leaf_hash, parent_hash, tree_hash};
 pub use keys::{KeyPair, PublicKey, SIGNATURE_BYTES, Signature, verify};

@@ -13,6 +13,7 @@ pub mod crypto;
 pub mod flat_tree;
 pub mod manifest;
 pub mod merkle;
+pub mod replication;
 pub mod storage;
 pub mod verify;
 

@@ -2,9 +2,12 @@
 
 mod append;
 mod read;
+mod receive;
+mod serve;
 pub(crate) mod shared;
 
 use crate::manifest::Manifest;
+use crate::merkle::Tree;
 use crate::storage::engine::Engine;
 use crate::storage::op::Op;
 use bytes::Bytes;
@@ -15,6 +18,9 @@ use shared::{CoreShared, Nodes};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::broadcast;
+
+pub use receive::{Accepted, Received, Refused};
+pub use serve::{NotServed, Served};
 
 /// The largest block that may be appended.
 pub const MAX_BLOCK: usize = 15 * 1024 * 1024;
@@ -125,6 +131,11 @@ impl LocalCore {
     pub(crate) fn signed_head(&self) -> (u64, u64, Bytes) {
         let tail = self.shared.tail.read();
         (tail.head.fork, tail.head.length, tail.head.signature.clone())
+    }
+
+    /// The tree of the core as it is now, whatever this handle sees.
+    pub(crate) fn present_tree(&self) -> Result<Arc<Tree>, CoreError> {
+        self.shared.tree(&self.engine)
     }
 
     pub(crate) fn nodes(&self) -> Nodes<'_> {

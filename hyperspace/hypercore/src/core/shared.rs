@@ -1,5 +1,6 @@
 //! What all handles of one open core share.
 
+use super::serve::Served;
 use crate::crypto::KeyPair;
 use crate::crypto::namespace::Namespace;
 use crate::manifest::{Manifest, Verifier};
@@ -76,6 +77,18 @@ impl Authority {
         Ok(Self { verifier, manifest, record, signer })
     }
 
+    /// The same, with the manifest, which has to belong to the key.
+    pub fn with_manifest(&self, key: &Key, manifest: &Manifest) -> Self {
+        let mut record = self.record.clone();
+        record.manifest = Some(manifest.to_vec().into());
+        let verifier = Verifier::new(key, Some(manifest));
+        let signer = self.signer.as_ref().and_then(|signer| {
+            let signer = Signer { seed: signer.seed, pair: signer.pair.clone() };
+            verifier.is_sole_signer(signer.pair()).then_some(signer)
+        });
+        Self { verifier, manifest: Some(manifest.clone()), record, signer }
+    }
+
     /// Can this be the core of that name?
     pub fn is_named(&self, namespace: &[u8; 32], name: &[u8]) -> bool {
         match &self.record.secret {
@@ -122,6 +135,8 @@ pub struct CoreShared {
     pub(crate) used: AtomicBool,
     /// Is it on that list?
     pub(crate) listed: AtomicBool,
+    /// What peers were shown last: see [`LocalCore::served`](super::LocalCore::served).
+    pub(super) served: Mutex<Option<Arc<Served>>>,
     /// A number for [`CoreShared::length`] without a lock.
     length: AtomicU64,
     events: OnceLock<broadcast::Sender<CoreEvent>>,
@@ -155,6 +170,7 @@ impl CoreShared {
             closed: AtomicBool::new(false),
             used: AtomicBool::new(false),
             listed: AtomicBool::new(false),
+            served: Mutex::new(None),
             events: OnceLock::new(),
             unflushed: Mutex::new(Unflushed { flushed, heads: VecDeque::new() }),
         })

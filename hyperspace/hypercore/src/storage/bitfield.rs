@@ -11,7 +11,7 @@ use std::ops::Range;
 
 /// Bits in a page.
 pub const PAGE_BITS: u64 = 32_768;
-const WORDS: usize = (PAGE_BITS / 64) as usize;
+pub(crate) const WORDS: usize = (PAGE_BITS / 64) as usize;
 
 /// Some of a core's blocks.
 #[derive(Clone, Debug, Default)]
@@ -24,24 +24,24 @@ pub struct Bitfield {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Page {
+pub(crate) enum Page {
     Full,
     Bits(Box<[u64; WORDS]>),
 }
 
 impl Page {
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self::Bits(Box::new([0; WORDS]))
     }
 
-    fn word(&self, at: usize) -> u64 {
+    pub(crate) fn word(&self, at: usize) -> u64 {
         match self {
             Self::Full => u64::MAX,
             Self::Bits(words) => words[at],
         }
     }
 
-    fn put(&mut self, bits: Range<u64>, value: bool) {
+    pub(crate) fn put(&mut self, bits: Range<u64>, value: bool) {
         if bits == (0..PAGE_BITS) {
             *self = if value { Self::Full } else { Self::empty() };
             return;
@@ -64,7 +64,7 @@ impl Page {
 }
 
 /// The words of a page that a range of its bits touches, each with the bits in question.
-fn masks(bits: Range<u64>) -> impl Iterator<Item = (usize, u64)> {
+pub(crate) fn masks(bits: Range<u64>) -> impl Iterator<Item = (usize, u64)> {
     (bits.start / 64..bits.end.div_ceil(64)).map(move |word| {
         let from = bits.start.saturating_sub(word * 64);
         let to = (bits.end - word * 64).min(64);
@@ -146,6 +146,25 @@ impl Bitfield {
             at = base + PAGE_BITS;
         }
         None
+    }
+
+    /// `count` words of 32 bits, lowest first, from block `start` (a multiple of 32) on.
+    pub fn words(&self, start: u64, count: usize) -> Vec<u32> {
+        (0..count as u64)
+            .map(|at| {
+                let first = start + 32 * at;
+                let below = self.contiguous.saturating_sub(first).min(32) as u32;
+                let held = u32::MAX.checked_shr(32 - below).unwrap_or(0);
+                match self.pages.get(&(first / PAGE_BITS)) {
+                    // Bits below the mark mean nothing.
+                    Some(page) if below < 32 => {
+                        let bit = first % PAGE_BITS;
+                        held | ((page.word((bit / 64) as usize) >> (bit % 64)) as u32 & !held)
+                    }
+                    _ => held,
+                }
+            })
+            .collect()
     }
 
     /// Marks blocks as held.
@@ -346,6 +365,12 @@ mod tests {
             for (number, row) in &rows {
                 stored.load_page(*number, row).unwrap();
             }
+            let words: Vec<u32> = bits
+                .chunks(32)
+                .map(|bits| bits.iter().rev().fold(0, |word, bit| word << 1 | u32::from(*bit)))
+                .collect();
+            prop_assert_eq!(field.words(0, words.len()), words.as_slice());
+            prop_assert_eq!(field.words(64, 3), &words[2..5]);
             let (a, b) = (a.min(b), a.max(b));
             for field in [&field, &stored] {
                 let prefix = bits.iter().take_while(|bit| **bit).count() as u64;

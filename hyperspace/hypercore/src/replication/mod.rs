@@ -1,0 +1,25 @@
+//! Exchanging cores with peers: the Hypercore 11 protocol, without a network.
+//!
+//! * [`wire`] is what is said: the messages of a channel, one channel a core and connection.
+//! * [`replicator`] decides, for one core, whom to ask for what, and checks and stores what
+//!   comes. It knows no sockets and no clock.
+//! * [`upload`] answers what peers ask, straight from storage.
+//!
+//! # Bounds
+//! What a stranger can make us keep is limited everywhere: [pages](have) of what a peer has
+//! (128, 4 KiB each), its wants (512), what it asks of a core (2,048), what it owes us
+//! (32 MiB a core).
+//!
+//! # Whom we believe
+//! Nobody. A block, a longer tree, a newer fork is kept once it is proven, and not before; who
+//! sends a proof that does not hold is cut off.
+
+mod have;
+mod peer;
+pub mod replicator;
+pub mod upload;
+mod wants;
+mod window;
+pub mod wire;
+
+pub use peer::{PeerId, Traffic};

@@ -1,0 +1,493 @@
+//! One core and all its peers: decides whom to ask for what, and what to make of the answers.
+//!
+//! A [`Replicator`] has no sockets, no threads and no clock. It is told what happens (a peer
+//! came, sent something, left; somebody wants a block; the core has changed), each time with
+//! the present moment, and hands out [`Action`]s. [`settle`](Replicator::settle) does the
+//! work that takes time: it checks and stores everything that came since it was called last,
+//! with one commit, and asks for more. Call it where it may take its time.
+
+mod announce;
+mod arrive;
+mod demand;
+mod reorg;
+mod seek;
+mod select;
+mod sync;
+mod timing;
+
+pub use demand::{Demand, DemandId, Outcome};
+
+use super::have::Has;
+use super::peer::{InFlight, Peer, PeerId, Purpose, Traffic};
+use super::wire::{Message, NoData, Reason, RequestMessage, Want};
+use crate::core::LocalCore;
+use bytes::Bytes;
+use demand::Demands;
+use hyperspace_api::CoreError;
+use reorg::Reorging;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Bytes that all peers of a core together may owe us.
+const MAX_IN_FLIGHT: u64 = 32 << 20;
+
+/// How long a core seems to want data after nobody does any more, so that who opens it again
+/// soon finds its peers still there.
+const LINGER: Duration = Duration::from_secs(20);
+
+/// How long a channel stays open of which neither side wants anything.
+const UNWANTED: Duration = Duration::from_secs(2);
+
+/// How long storing is not tried again after it failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Something to be done, by whoever drives the replicator.
+#[derive(Debug)]
+pub enum Action {
+    /// Send it.
+    Send {
+        /// To whom.
+        peer: PeerId,
+        /// What.
+        message: Message,
+    },
+    /// Answer it, when there is room: see [`upload`](super::upload).
+    Serve {
+        /// Whom.
+        peer: PeerId,
+        /// What it asks.
+        work: Work,
+    },
+    /// A demand has come to its end.
+    Finish {
+        /// Which.
+        demand: DemandId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// An extension's message.
+    Extension {
+        /// From whom.
+        peer: PeerId,
+        /// Whose.
+        name: String,
+        /// What.
+        payload: Bytes,
+    },
+    /// Close the peer's channel: neither side wants anything.
+    Close {
+        /// Whose.
+        peer: PeerId,
+    },
+    /// The peer lies, or is broken: have nothing more to do with it.
+    Ban {
+        /// Which.
+        peer: PeerId,
+        /// What it did.
+        reason: String,
+    },
+    /// Peers wait for what is not on the disk yet: flush the core, then call
+    /// [`changed`](Replicator::changed).
+    Flush,
+}
+
+/// What a peer asks of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A proof.
+    Request(RequestMessage),
+    /// Which blocks we have.
+    Want(Want),
+    /// Nothing any more.
+    Cancel(u64),
+}
+
+/// How a core is replicated.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Take blocks that we did not ask for.
+    pub allow_push: bool,
+    /// What chance goes by.
+    pub seed: u64,
+}
+
+/// The moment, and the core.
+#[derive(Clone, Copy)]
+struct Cx<'a> {
+    now: Instant,
+    core: &'a LocalCore,
+}
+
+/// Those whom a block was asked of: their requests.
+type Flight = Vec<(PeerId, u64)>;
+
+/// What came in and is not checked yet.
+struct Arrived {
+    peer: PeerId,
+    flight: InFlight,
+    data: Box<super::wire::DataMessage>,
+}
+
+/// What we last looked at of the core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Local {
+    fork: u64,
+    /// As peers may see it.
+    length: u64,
+    has_manifest: bool,
+}
+
+/// See the module's text.
+pub struct Replicator {
+    options: Options,
+    peers: BTreeMap<PeerId, Peer>,
+    demands: Demands,
+    /// Blocks that were asked for.
+    flights: HashMap<u64, Flight>,
+    /// The same, oldest first; and some that are no more.
+    oldest: VecDeque<(Instant, u64)>,
+    /// Who was asked for a longer tree.
+    upgrade: Option<(PeerId, u64)>,
+    reorg: Option<Reorging>,
+    arrived: Vec<Arrived>,
+    actions: VecDeque<Action>,
+    local: Local,
+    /// Goes up whenever what we have changes.
+    version: u64,
+    /// Does somebody follow the core for as long as it grows?
+    followed: bool,
+    /// Might more peers come soon?
+    hopes: bool,
+    linger: Option<Instant>,
+    /// No requests before then.
+    pause: Option<Instant>,
+    flushing: bool,
+    downloaded: Traffic,
+    random: u64,
+    lies: u64,
+}
+
+impl Replicator {
+    /// For a core without peers.
+    pub fn new(core: &LocalCore, options: Options) -> Self {
+        let mut replicator = Self {
+            options,
+            peers: BTreeMap::new(),
+            demands: Demands::default(),
+            flights: HashMap::new(),
+            oldest: VecDeque::new(),
+            upgrade: None,
+            reorg: None,
+            arrived: Vec::new(),
+            actions: VecDeque::new(),
+            local: Local::default(),
+            version: 1,
+            followed: false,
+            hopes: false,
+            linger: None,
+            pause: None,
+            flushing: false,
+            downloaded: Traffic::default(),
+            // Neighbouring seeds have to lead apart.
+            random: (options.seed.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            lies: 0,
+        };
+        replicator.look(core);
+        replicator
+    }
+
+    /// What is to be done next.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// A peer has opened the core, and so have we.
+    pub fn connect(&mut self, now: Instant, core: &LocalCore, peer: PeerId, seeks: bool) {
+        self.peers.insert(peer, Peer::new(now, seeks));
+        let cx = Cx { now, core };
+        self.refresh(cx);
+        self.greet(cx, peer);
+    }
+
+    /// A peer is gone.
+    pub fn disconnect(&mut self, now: Instant, core: &LocalCore, peer: PeerId) {
+        let Some(gone) = self.peers.remove(&peer) else { return };
+        self.arrived.retain(|arrived| arrived.peer != peer);
+        for (id, flight) in gone.in_flight {
+            self.lost(peer, id, &flight);
+        }
+        for block in self.demands.blocks.values_mut() {
+            block.lacking.retain(|lacking| *lacking != peer);
+        }
+        self.work(Cx { now, core });
+    }
+
+    /// A peer has sent something. What takes long is put off until [`settle`](Self::settle).
+    pub fn receive(&mut self, now: Instant, core: &LocalCore, peer: PeerId, message: Message) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        match message {
+            Message::Sync(sync) => self.synced(Cx { now, core }, peer, sync),
+            Message::Request(request) => self.serve(peer, Work::Request(request)),
+            Message::Cancel { request } => self.serve(peer, Work::Cancel(request)),
+            Message::Want(want) => {
+                if state.wants.add(want, self.version) {
+                    self.serve(peer, Work::Want(want));
+                }
+            }
+            Message::Unwant(want) => state.wants.remove(&want),
+            Message::Bitfield(bitfield) => {
+                state.have.bitfield(&bitfield);
+                state.have_epoch += 1;
+            }
+            Message::Range(range) => {
+                state.have.range(&range);
+                state.have_epoch += u64::from(!range.drop);
+            }
+            Message::Data(data) => self.arrived(now, peer, data),
+            Message::NoData(no_data) => self.refused(peer, no_data),
+            Message::Extension { name, payload } => {
+                if !name.is_empty() {
+                    state.last_extension.clone_from(&name);
+                }
+                let name = state.last_extension.clone();
+                if !name.is_empty() {
+                    self.actions.push_back(Action::Extension { peer, name, payload });
+                }
+            }
+        }
+    }
+
+    /// Checks and stores what came, and asks for more.
+    pub fn settle(&mut self, now: Instant, core: &LocalCore) {
+        let cx = Cx { now, core };
+        self.store(cx);
+        self.work(cx);
+    }
+
+    /// Bytes that came in and are not stored yet.
+    pub fn unsettled(&self) -> usize {
+        self.arrived.len()
+    }
+
+    /// Somebody wants something.
+    pub fn demand(&mut self, now: Instant, core: &LocalCore, demand: Demand) -> DemandId {
+        let id = self.demands.add(demand);
+        if let Demand::Block { index, .. } = demand
+            && self.flights.contains_key(&index)
+        {
+            self.demands.set_idle(index, false);
+        }
+        self.work(Cx { now, core });
+        id
+    }
+
+    /// Nobody wants that any more.
+    pub fn cancel(&mut self, now: Instant, core: &LocalCore, id: DemandId) {
+        let range = self.demands.ranges.get(&id).map(|range| range.start..range.end);
+        let block = self.demands.remove(id).map(|index| index..index + 1);
+        for dropped in range.into_iter().chain(block) {
+            let unwanted: Vec<u64> = self
+                .flights
+                .keys()
+                .filter(|index| dropped.contains(index) && !self.demands.want(**index))
+                .copied()
+                .collect();
+            for index in unwanted {
+                self.take_back(index, None);
+            }
+        }
+        for peer in self.peers.values_mut() {
+            peer.positions.remove(&id);
+        }
+        self.work(Cx { now, core });
+    }
+
+    /// Follows the core: gets every longer tree that a peer has. Or stops that.
+    pub fn follow(&mut self, now: Instant, core: &LocalCore, follow: bool) {
+        self.followed = follow;
+        self.work(Cx { now, core });
+    }
+
+    /// Might further peers come soon (a lookup is under way, a channel is being opened)?
+    /// While that is so, nothing is called unavailable.
+    pub fn set_hopes(&mut self, now: Instant, core: &LocalCore, hopes: bool) {
+        if self.hopes != hopes {
+            self.hopes = hopes;
+            self.work(Cx { now, core });
+        }
+    }
+
+    /// The core was changed: appended to, truncated, flushed.
+    pub fn changed(&mut self, now: Instant, core: &LocalCore) {
+        self.flushing = false;
+        self.work(Cx { now, core });
+    }
+
+    /// The blocks `start..end` were cleared.
+    pub fn cleared(&mut self, start: u64, end: u64) {
+        self.version += 1;
+        self.tell_dropped(start, end);
+    }
+
+    /// The core was closed, or storing failed for good: ends all demands.
+    pub fn fail(&mut self, error: &CoreError) {
+        for demand in self.demands.take_all() {
+            self.actions.push_back(Action::Finish { demand, outcome: Outcome::Failed(error.clone()) });
+        }
+    }
+
+    /// Sends an extension's message to a peer. `false` if that is gone.
+    pub fn extend(&mut self, peer: PeerId, name: &str, payload: Bytes) -> bool {
+        if !self.peers.contains_key(&peer) {
+            return false;
+        }
+        self.send(peer, Message::Extension { name: name.to_owned(), payload });
+        true
+    }
+
+    /// The peers.
+    pub fn peers(&self) -> impl Iterator<Item = PeerId> {
+        self.peers.keys().copied()
+    }
+
+    /// What came from a peer, and how much it is asked for at a time.
+    pub fn peer(&self, peer: PeerId) -> Option<(Traffic, usize)> {
+        self.peers.get(&peer).map(|peer| (peer.downloaded, peer.window.requests()))
+    }
+
+    /// Blocks that came from all peers there ever were.
+    pub fn downloaded(&self) -> Traffic {
+        self.downloaded
+    }
+
+    /// Peers that lied.
+    pub fn lies(&self) -> u64 {
+        self.lies
+    }
+
+    /// Is there nothing to keep it for?
+    pub fn is_idle(&self) -> bool {
+        self.peers.is_empty() && self.demands.is_empty() && !self.followed
+    }
+
+    /// Does anybody want data of this core?
+    fn is_downloading(&self, now: Instant) -> bool {
+        self.wants_data() || self.linger.is_some_and(|until| now < until)
+    }
+
+    fn wants_data(&self) -> bool {
+        self.followed || !self.demands.is_empty() || !self.flights.is_empty() || self.reorg.is_some()
+    }
+
+    fn send(&mut self, peer: PeerId, message: Message) {
+        self.actions.push_back(Action::Send { peer, message });
+    }
+
+    fn serve(&mut self, peer: PeerId, work: Work) {
+        self.actions.push_back(Action::Serve { peer, work });
+    }
+
+    fn finish(&mut self, demand: DemandId, outcome: Outcome) {
+        self.actions.push_back(Action::Finish { demand, outcome });
+    }
+
+    /// Everything that has to be looked at after anything has happened.
+    fn work(&mut self, cx: Cx<'_>) {
+        self.refresh(cx);
+        self.fulfil(cx);
+        self.fill(cx);
+        self.give_up(cx);
+        self.linger(cx.now);
+        self.tell_state(cx);
+    }
+
+    fn linger(&mut self, now: Instant) {
+        if self.wants_data() {
+            self.linger = Some(now + LINGER);
+        } else if self.linger.is_some_and(|until| until <= now) {
+            self.linger = None;
+        }
+    }
+
+    /// Cuts a peer off. What it owes us is asked of others.
+    fn ban(&mut self, cx: Cx<'_>, peer: PeerId, reason: String) {
+        self.lies += 1;
+        self.actions.push_back(Action::Ban { peer, reason });
+        self.disconnect(cx.now, cx.core, peer);
+    }
+
+    /// A request will not be answered.
+    fn lost(&mut self, peer: PeerId, id: u64, flight: &InFlight) {
+        if self.upgrade == Some((peer, id)) {
+            self.upgrade = None;
+        }
+        match flight.purpose {
+            Purpose::Block(index) => {
+                self.land(index, peer, id);
+                if !self.flights.contains_key(&index) {
+                    self.demands.ask_again(index);
+                }
+            }
+            Purpose::Seek(demand) => {
+                if let Some(seek) = self.demands.seeks.get_mut(&demand) {
+                    seek.in_flight = false;
+                }
+            }
+            Purpose::Reorg => self.reorg_lost(peer, id),
+            Purpose::Upgrade | Purpose::Manifest => {}
+        }
+    }
+
+    /// A peer's request for a block has come to its end.
+    fn land(&mut self, index: u64, peer: PeerId, id: u64) {
+        if let Some(flight) = self.flights.get_mut(&index) {
+            flight.retain(|asked| *asked != (peer, id));
+            if flight.is_empty() {
+                self.flights.remove(&index);
+            }
+        }
+    }
+
+    /// Takes back what was asked for a block, but of `except`, who gave it.
+    fn take_back(&mut self, index: u64, except: Option<PeerId>) {
+        let Some(flight) = self.flights.remove(&index) else { return };
+        for (peer, id) in flight.into_iter().filter(|(peer, _)| Some(*peer) != except) {
+            let Some(state) = self.peers.get_mut(&peer) else { continue };
+            // A request that brings a longer tree, too, is still of use.
+            if state.in_flight.get(&id).is_some_and(|flight| flight.message.request.upgrade.is_some()) {
+                continue;
+            }
+            state.in_flight.remove(&id);
+            self.send(peer, Message::Cancel { request: id });
+        }
+    }
+
+    /// A peer does not give what it was asked for.
+    fn refused(&mut self, peer: PeerId, no_data: NoData) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Some(flight) = state.in_flight.remove(&no_data.request) else { return };
+        if flight.promised || no_data.reason == Reason::InvalidRequest {
+            state.refused();
+        }
+        if let Purpose::Block(index) = flight.purpose {
+            if no_data.reason != Reason::InvalidRequest {
+                state.have.lacks(index);
+            }
+            if state.have.get(index) != Has::Yes
+                && let Some(block) = self.demands.blocks.get_mut(&index)
+                && !block.lacking.contains(&peer)
+            {
+                block.lacking.push(peer);
+            }
+        }
+        self.lost(peer, no_data.request, &flight);
+    }
+
+    /// A number below `bound`.
+    fn chance(&mut self, bound: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 11) % bound.max(1)
+    }
+}

@@ -1,0 +1,163 @@
+//! Giving peers what they ask for.
+//!
+//! What one peer asks about one core waits in an [`UploadQueue`] until there is room on its
+//! connection; [`answer`] then reads it straight from storage. Whoever drives this takes from
+//! the queues of all peers in turn.
+
+use super::replicator::Work;
+use super::wants;
+use super::wire::{Bitfield, DataMessage, Message, NoData, Range, Reason, RequestMessage, Want};
+use crate::core::{LocalCore, NotServed};
+use crate::merkle::proof::{Proof, Request};
+use std::collections::VecDeque;
+
+/// What may wait for one peer of one core. Twice what any known peer asks for at a time.
+pub const MAX_QUEUED: usize = 2048;
+
+/// What one peer asks about one core, the urgent first.
+#[derive(Debug, Default)]
+pub struct UploadQueue {
+    urgent: VecDeque<RequestMessage>,
+    normal: VecDeque<RequestMessage>,
+    wants: VecDeque<Want>,
+}
+
+/// A peer asks faster than anybody could answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a peer asks for more than {MAX_QUEUED} things at a time")]
+pub struct Flooded;
+
+impl UploadQueue {
+    /// How much waits.
+    pub fn len(&self) -> usize {
+        self.urgent.len() + self.normal.len() + self.wants.len()
+    }
+
+    /// Does nothing wait?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds what a peer asks, or takes out what it no longer wants.
+    pub fn push(&mut self, work: Work) -> Result<(), Flooded> {
+        if let Work::Cancel(id) = work {
+            self.urgent.retain(|request| request.id != id);
+            self.normal.retain(|request| request.id != id);
+            return Ok(());
+        }
+        if self.len() >= MAX_QUEUED {
+            return Err(Flooded);
+        }
+        match work {
+            Work::Request(request) if request.priority > 0 => self.urgent.push_back(request),
+            Work::Request(request) => self.normal.push_back(request),
+            Work::Want(want) if !self.wants.contains(&want) => self.wants.push_back(want),
+            Work::Want(_) | Work::Cancel(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What is to be answered next.
+    pub fn pop(&mut self) -> Option<Work> {
+        self.urgent
+            .pop_front()
+            .map(Work::Request)
+            .or_else(|| self.wants.pop_front().map(Work::Want))
+            .or_else(|| self.normal.pop_front().map(Work::Request))
+    }
+}
+
+/// The answer to what a peer asks, from storage. `None` if there is nothing to say.
+pub fn answer(core: &LocalCore, work: &Work) -> Option<Message> {
+    match work {
+        Work::Request(request) => Some(answer_request(core, request)),
+        Work::Want(want) => answer_want(core, want),
+        Work::Cancel(_) => None,
+    }
+}
+
+fn answer_request(core: &LocalCore, message: &RequestMessage) -> Message {
+    let no_data = |reason| Message::NoData(NoData { request: message.id, reason });
+    let Ok(Some(served)) = core.served() else { return no_data(Reason::NotAvailable) };
+    if served.tree.fork() != message.fork {
+        return no_data(Reason::NotAvailable);
+    }
+    let manifest =
+        if message.manifest { core.shared().authority().verifier.manifest().cloned() } else { None };
+    let proof = if message.request == Request::default() {
+        // Only the manifest is asked for.
+        Ok(Proof { fork: message.fork, ..Proof::default() })
+    } else if served.tree.length() == 0 {
+        Err(NotServed::NotAvailable)
+    } else {
+        core.prove(&served, &message.request)
+    };
+    let proof = match proof {
+        Ok(proof) => proof,
+        Err(NotServed::NotAvailable) if manifest.is_some() => {
+            Proof { fork: message.fork, ..Proof::default() }
+        }
+        Err(NotServed::NotAvailable) => return no_data(Reason::NotAvailable),
+        Err(NotServed::Invalid) => return no_data(Reason::InvalidRequest),
+    };
+    Message::Data(Box::new(DataMessage { request: message.id, proof, manifest }))
+}
+
+fn answer_want(core: &LocalCore, want: &Want) -> Option<Message> {
+    let length = core.served().ok().flatten()?.tree.length();
+    let end = want.start.saturating_add(want.length.min(wants::MAX_LENGTH));
+    let contiguous = core.contiguous_length().min(length);
+    if contiguous == length || end <= contiguous || (want.any && want.start < contiguous) {
+        return Some(Message::Range(Range { drop: false, start: 0, length: contiguous }));
+    }
+    if want.any {
+        let (start, _) = core.held_run(want.start, end.min(length))?;
+        return Some(Message::Range(Range { drop: false, start, length: 1 }));
+    }
+    let start = want.start / 32 * 32;
+    let end = end.min(length).max(start);
+    let mut words = core.shared().tail.read().held.words(start, (end - start).div_ceil(32) as usize);
+    if let (Some(last), rest @ 1..) = (words.last_mut(), end % 32) {
+        // What is not served yet does not show.
+        *last &= u32::MAX >> (32 - rest);
+    }
+    // Bits that are left out are zeros; one word at least says that there is nothing.
+    let used = words.iter().rposition(|word| *word != 0).map_or(1, |last| last + 1);
+    words.resize(used, 0);
+    Some(Message::Bitfield(Bitfield { start, words }))
+}
+
+/// The size of the block that a message brings.
+pub fn block_of(message: &Message) -> Option<(u64, u64)> {
+    match message {
+        Message::Data(data) => data.proof.block.as_ref().map(|block| (block.index, block.value.len() as u64)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(id: u64, priority: u64) -> Work {
+        Work::Request(RequestMessage { id, priority, ..RequestMessage::default() })
+    }
+
+    #[test]
+    fn urgent_first_cancelled_never_and_no_more_than_fits() {
+        let mut queue = UploadQueue::default();
+        for id in 1..=4 {
+            queue.push(request(id, id % 2)).unwrap();
+        }
+        queue.push(Work::Cancel(3)).unwrap();
+        queue.push(Work::Cancel(99)).unwrap();
+        let order: Vec<Work> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(order, [request(1, 1), request(2, 0), request(4, 0)]);
+        for id in 0..MAX_QUEUED as u64 {
+            queue.push(request(id, 0)).unwrap();
+        }
+        assert_eq!(queue.push(request(0, 0)), Err(Flooded));
+        assert_eq!(queue.push(Work::Cancel(7)), Ok(()));
+        assert_eq!(queue.push(request(0, 0)), Ok(()));
+    }
+}

@@ -1,0 +1,9 @@
+//! Cores, peers and lines between them, all in memory and with a clock of their own: the same
+//! seed gives the same run.
+
+mod basic;
+mod forks;
+mod hostile;
+mod swarm;
+mod wire;
+mod world;
