@@ -26,7 +26,7 @@ pub enum ListenError {
     #[error("{0} exists and is not a socket; remove it or choose another name")]
     NotASocket(PathBuf),
     /// The system refused.
-    #[error("cannot listen on {endpoint}: {source}")]
+    #[error("cannot listen on {endpoint}")]
     Io {
         /// Where.
         endpoint: Endpoint,

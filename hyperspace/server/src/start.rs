@@ -52,8 +52,14 @@ pub enum StartError {
     /// It cannot listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Its storage is another's.
+    #[error(
+        "the storage in {} is already in use by another server; stop that one, or choose another folder with --storage",
+        .0.display()
+    )]
+    StorageInUse(PathBuf),
     /// Its storage cannot be opened.
-    #[error("cannot open the storage in {folder}: {source}")]
+    #[error("cannot open the storage in {folder}")]
     Storage {
         /// Where it is.
         folder: Storage,
@@ -117,7 +123,10 @@ async fn open(storage: Storage) -> Result<Corestore, StartError> {
         Ok(opened) => opened,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
-    opened.map_err(|source| StartError::Storage { folder: place, source })
+    opened.map_err(|source| match source {
+        StoreError::InUse(folder) => StartError::StorageInUse(folder),
+        source => StartError::Storage { folder: place, source },
+    })
 }
 
 impl RunningServer {

@@ -104,6 +104,7 @@ async fn verify_says_what_is_wrong() {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_eq!(timeout(PATIENCE, child.wait()).await.unwrap().unwrap().code(), Some(0));
+    assert!(!folder.path().join("s.sock").exists(), "SIGTERM removes the socket");
     assert_eq!(verify(folder.path()).await.status.code(), Some(0));
 
     let mut damaged = 0;
@@ -128,6 +129,39 @@ async fn verify_says_what_is_wrong() {
     let said = String::from_utf8(checked.stdout).unwrap();
     assert_eq!(checked.status.code(), Some(1), "{said}");
     assert!(said.contains("block 0"), "{said}");
+}
+
+#[tokio::test]
+async fn memory_only_leaves_nothing_behind() {
+    let folder = TempDir::new().unwrap();
+    for _ in 0..2 {
+        let mut server = command(folder.path());
+        let mut child = server.arg("--memory-only").env("HOME", folder.path()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        while !timeout(PATIENCE, lines.next_line())
+            .await
+            .expect("no line")
+            .unwrap()
+            .unwrap()
+            .starts_with("Listening")
+        {}
+        let mut c = Client::connect(&folder.path().join("hyperspace.sock")).await;
+        assert_eq!(c.open(0, "log").await.length, 0, "what was there before is gone");
+        let block = vec![7; 100_000];
+        c.append(0, &block).await;
+        assert_eq!(c.call::<hypercore::Get>(&get(0, 0, 0)).await.unwrap().block.unwrap(), block);
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        files.sort();
+        assert_eq!(files, ["hyperspace.sock", "hyperspace.sock.lock"]);
+        // No file that has lost its name either.
+        let open = format!("/proc/{}/fd", child.id().unwrap());
+        for descriptor in std::fs::read_dir(open).unwrap() {
+            let target = std::fs::read_link(descriptor.unwrap().path()).unwrap_or_default();
+            assert!(!target.to_string_lossy().contains("(deleted)"), "{target:?}");
+        }
+        child.kill().await.unwrap();
+    }
 }
 
 #[tokio::test]
