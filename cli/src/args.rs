@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Folders in the Hyperswarm: mount, share and mirror hyperdrives.
 #[derive(Debug, Parser)]
-#[command(name = "hyperdrive", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "hyperdrive", version, arg_required_else_help = true)]
 pub struct Cli {
     /// Print the result as JSON, one object a line
     #[arg(long, global = true)]

@@ -26,6 +26,14 @@ impl Output {
         };
         printed.and_then(|()| out.flush()).context("Could not print the result")
     }
+
+    /// Tells people, not programs, how it goes. That nobody listens is no failure.
+    pub fn say(self, what: &str) {
+        if !self.json {
+            let mut out = std::io::stdout().lock();
+            let _ = writeln!(out, "{what}").and_then(|()| out.flush());
+        }
+    }
 }
 
 /// `  Label:   value` lines, the values aligned.

@@ -1,9 +1,10 @@
 //! `import` and `export`, once or for ever.
 
 use super::Setup;
+use super::stop::Stop;
 use crate::progress::Progress;
 use hyperdrive_service::mirror::FolderWatch;
-use hyperdrive_service::{HyperdriveClient, ImportOptions, Key, ServiceError, Summary};
+use hyperdrive_service::{ImportOptions, Key, ServiceError, Summary};
 use std::path::{Path, PathBuf};
 
 pub async fn import(
@@ -14,17 +15,20 @@ pub async fn import(
     watch: bool,
     options: &ImportOptions,
 ) -> anyhow::Result<()> {
-    let client = setup.client().await?;
     if !dir.is_dir() {
         return Err(ServiceError::Usage(format!("{} is not a folder.", dir.display())).into());
     }
+    let client = setup.client().await?;
     let drive = client.import_target(dir, key).await?;
     if seed {
         client.configure(drive.discovery_key(), true, true, true).await?;
     }
     announce(setup, &format!("Importing {} into {}", dir.display(), drive.key()), watch);
     // Watched before the first look, so that no change falls between.
-    let mut changes = watch.then(|| FolderWatch::new(dir)).transpose()?;
+    let mut watching = match watch {
+        true => Some((FolderWatch::new(dir)?, Stop::new()?)),
+        false => None,
+    };
     loop {
         let mut progress = Progress::new(setup.output, "Importing");
         let summary =
@@ -32,11 +36,11 @@ pub async fn import(
         progress.finish();
         client.flush().await?;
         summarise(setup, "Import", &drive.key().to_string(), dir, &summary)?;
-        match &mut changes {
+        match &mut watching {
             None => return failures(&summary),
-            Some(changes) => tokio::select! {
+            Some((changes, stop)) => tokio::select! {
+                () = stop.asked() => return Ok(()),
                 () = changes.changed() => {}
-                result = tokio::signal::ctrl_c() => return Ok(result?),
             },
         }
     }
@@ -50,9 +54,10 @@ pub async fn export(
     watch: bool,
 ) -> anyhow::Result<()> {
     let client = setup.client().await?;
-    let (drive, dir) = export_target(&client, key, dir).await?;
+    let (drive, dir) = client.export_target(key, dir).await?;
     announce(setup, &format!("Exporting {} into {}", drive.key(), dir.display()), watch);
     let mut changes = drive.changes();
+    let mut stop = watch.then(Stop::new).transpose()?;
     loop {
         let mut progress = Progress::new(setup.output, "Exporting");
         let summary =
@@ -60,29 +65,17 @@ pub async fn export(
                 .await?;
         progress.finish();
         summarise(setup, "Export", &drive.key().to_string(), &dir, &summary)?;
-        if !watch {
-            return failures(&summary);
-        }
+        let Some(stop) = &mut stop else { return failures(&summary) };
         tokio::select! {
+            () = stop.asked() => return Ok(()),
             // Missed changes are changes all the same.
             _ = changes.recv() => {}
-            result = tokio::signal::ctrl_c() => return Ok(result?),
         }
     }
-}
-
-async fn export_target(
-    client: &HyperdriveClient,
-    key: Option<Key>,
-    dir: Option<PathBuf>,
-) -> Result<(hyperdrive_service::RemoteDrive, PathBuf), ServiceError> {
-    client.export_target(key, dir).await
 }
 
 fn announce(setup: &Setup, what: &str, watch: bool) {
-    if !setup.output.json {
-        println!("{what}{}...", if watch { " (Ctrl+c to exit)" } else { "" });
-    }
+    setup.output.say(&format!("{what}{}...", if watch { " (Ctrl+c to exit)" } else { "" }));
 }
 
 fn summarise(setup: &Setup, what: &str, key: &str, dir: &Path, summary: &Summary) -> anyhow::Result<()> {

@@ -4,7 +4,8 @@ use super::{Setup, at_root};
 use anyhow::Context;
 use hyperdrive_service::{ServiceError, Target};
 use serde::Serialize;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 
 /// Bytes read from a drive at a time.
@@ -63,6 +64,7 @@ pub async fn ls(setup: &Setup, target: &Target, root: bool, long: bool) -> anyho
 
 pub async fn cat(setup: &Setup, path: &Path) -> anyhow::Result<()> {
     let client = setup.client().await?;
+    client.settle_target(&Target::Path(path.to_owned())).await;
     let inside = client.root().follow(&client.in_drive(path)?).await.map_err(ServiceError::from)?;
     let located = client.root().locate(&inside).await.map_err(ServiceError::from)?;
     if located.stat.is_dir() {
@@ -86,22 +88,32 @@ pub async fn cat(setup: &Setup, path: &Path) -> anyhow::Result<()> {
 
 pub async fn put(setup: &Setup, path: &Path, file: Option<&Path>) -> anyhow::Result<()> {
     let client = setup.client().await?;
+    let failed = |from: &Path| format!("Could not read {}", from.display());
     let (size, mode) = match file {
         Some(from) => {
-            let file =
-                std::fs::File::open(from).with_context(|| format!("Could not read {}", from.display()))?;
+            let file = File::open(from).with_context(|| failed(from))?;
+            let kind = file.metadata().with_context(|| failed(from))?.file_type();
+            if kind.is_dir() {
+                let text = format!("{} is a folder. To copy it: hyperdrive import", from.display());
+                return Err(ServiceError::Usage(text).into());
+            }
+            let file = if kind.is_file() { file } else { spooled(file).with_context(|| failed(from))? };
             client.put(path, file).await?
         }
         None => {
-            // Standard input can be of any size and cannot be read twice: it goes by a file.
-            let mut copy = tempfile::tempfile().context("Could not make a temporary file")?;
-            std::io::copy(&mut std::io::stdin().lock(), &mut copy)
-                .context("Could not read standard input")?;
+            let copy = spooled(std::io::stdin().lock()).context("Could not read standard input")?;
             client.put(path, copy).await?
         }
     };
     let done = serde_json::json!({ "path": client.in_drive(path)?, "size": size, "mode": mode });
     setup.output.result(&done, |out| writeln!(out, "Wrote {size} bytes to {}", path.display()))
+}
+
+/// A pipe can be of any length and cannot be read twice: it goes by a file.
+fn spooled(mut from: impl Read) -> std::io::Result<File> {
+    let mut copy = tempfile::tempfile()?;
+    std::io::copy(&mut from, &mut copy)?;
+    Ok(copy)
 }
 
 pub async fn rm(setup: &Setup, path: &Path, recursive: bool) -> anyhow::Result<()> {

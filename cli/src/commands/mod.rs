@@ -5,6 +5,7 @@ mod drives;
 mod files;
 mod history;
 mod start;
+mod stop;
 mod system;
 
 use crate::args::{Cli, Command, TargetArgs};
@@ -89,7 +90,7 @@ async fn dispatch(setup: &Setup, command: Command) -> anyhow::Result<()> {
         Command::Tag { path, name, version, delete } => {
             history::tag(setup, &path, name.as_deref(), version, delete).await
         }
-        Command::ForceUnmount { mnt } => system::force_unmount(setup, mnt.as_deref()),
+        Command::ForceUnmount { mnt } => system::force_unmount(setup, mnt.as_deref()).await,
         Command::FuseSetup => system::fuse_setup(setup),
         Command::Completions { shell } => system::completions(shell),
     }

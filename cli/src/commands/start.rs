@@ -1,11 +1,11 @@
 //! `start`: the service in the foreground, with a server of its own when none listens.
 
+use super::stop::Stop;
 use super::{Setup, key};
 use crate::args::Start;
 use anyhow::Context;
 use hyperdrive_service::{Endpoint, Service, ServiceOptions};
 use std::path::PathBuf;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub async fn start(setup: &Setup, args: Start) -> anyhow::Result<()> {
     // Installed first: a signal during the start must not leave a mount behind.
@@ -23,7 +23,15 @@ pub async fn start(setup: &Setup, args: Start) -> anyhow::Result<()> {
     options.storage = Some(storage.clone());
 
     let server = match is_listening(&options.endpoint).await {
-        true => None,
+        true => {
+            if args.storage.is_some() {
+                eprintln!(
+                    "hyperdrive: --storage is not used: the server that listens at {} has its own",
+                    options.endpoint
+                );
+            }
+            None
+        }
         false if args.no_embedded => anyhow::bail!(
             "No Hyperspace server is listening at {}. Start one with: hyperspace, or leave out --no-embedded",
             options.endpoint
@@ -51,8 +59,10 @@ async fn run(setup: &Setup, options: ServiceOptions, embedded: bool, stop: &mut 
         "mnt": service.mnt(),
         "mounted": fuse,
         "embedded": embedded,
+        "replaced": service.replaced().map(|key| key.to_string()),
     });
-    setup.output.result(&facts, |out| {
+    // That nobody reads what we say is no reason to stop.
+    let _ = setup.output.result(&facts, |out| {
         if embedded {
             writeln!(out, "No Hyperspace server was listening: running one in this process.")?;
         }
@@ -60,21 +70,20 @@ async fn run(setup: &Setup, options: ServiceOptions, embedded: bool, stop: &mut 
             true => writeln!(out, "Mounted {root} at {}", service.mnt().display())?,
             false => writeln!(out, "Serving {root}, not mounted")?,
         }
+        if let Some(key) = service.replaced() {
+            writeln!(out, "The root drive was {key} before. To go back: hyperdrive start --key {key}")?;
+        }
         writeln!(out, "Hyperdrive service is running (Ctrl+c to stop)...")
-    })?;
+    });
     // Not under systemd, this does nothing.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
         () = stop.asked() => {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-            if !setup.output.json {
-                println!("Shutting down...");
-            }
+            setup.output.say("Shutting down...");
         }
         () = service.unmounted() => {
-            if !setup.output.json {
-                println!("The drive was unmounted.");
-            }
+            setup.output.say("The drive was unmounted.");
         }
     }
     service.stop().await?;
@@ -110,24 +119,4 @@ async fn embedded(
         ..hyperspace::Config::default()
     };
     hyperspace::start(config).await.context("Could not start a Hyperspace server")
-}
-
-/// SIGINT and SIGTERM.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new() -> anyhow::Result<Self> {
-        let on = |kind| signal(kind).context("Could not wait for signals");
-        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -3,40 +3,39 @@
 use super::Setup;
 use crate::output::{fields, yes};
 use clap::CommandFactory;
-use hyperdrive_service::{Config, HyperdriveClient, ServiceError, config, paths, setup};
+use hyperdrive_service::setup::{self, MountState};
+use hyperdrive_service::{Config, config, paths};
+use std::io::Write;
 use std::path::Path;
 
 pub async fn status(settings: &Setup) -> anyhow::Result<()> {
-    let client = HyperdriveClient::connect(settings.options.clone()).await?;
-    let server = client.rpc().status().await.map_err(ServiceError::from)?;
-    let mounted = setup::is_mounted(client.mnt())?;
-    let all = serde_json::json!({
-        "apiVersion": server.api_version,
-        "serverVersion": server.version,
-        "holepunchable": server.holepunchable,
-        "remoteAddress": server.remote_address,
-        "rootDriveKey": client.root().key().to_string(),
-        "mnt": client.mnt(),
-        "mounted": mounted,
-    });
-    settings.output.result(&all, |out| {
+    let status = hyperdrive_service::status(&settings.options).await?;
+    let unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "not known".to_owned());
+    let root = status.root_drive_key.as_deref().unwrap_or("none yet (hyperdrive start makes one)");
+    let mounted = match status.mount_state {
+        MountState::NotMounted => "false",
+        MountState::Mounted => "true",
+        MountState::Dead => "true, but dead (hyperdrive start --force replaces it)",
+        MountState::NotAnswering => "true, but it does not answer",
+    };
+    settings.output.result(&status, |out| {
         writeln!(out, "The Hyperspace server is running:")?;
         fields(
             out,
             &[
-                ("API Version", server.api_version.clone()),
-                ("Server Version", server.version.clone().unwrap_or_default()),
-                ("Holepunchable", server.holepunchable.map_or_else(|| "not known".to_owned(), yes)),
-                ("Remote Address", server.remote_address.clone().unwrap_or_default()),
-                ("Root Drive", client.root().key().to_string()),
-                ("Mountpoint", client.mnt().display().to_string()),
-                ("Mounted", yes(mounted)),
+                ("API Version", status.api_version.clone()),
+                ("Server Version", unknown(&status.server_version)),
+                ("Holepunchable", status.holepunchable.map_or_else(|| "not known".to_owned(), yes)),
+                ("Remote Address", unknown(&status.remote_address)),
+                ("Root Drive", root.to_owned()),
+                ("Mountpoint", status.mnt.display().to_string()),
+                ("Mounted", mounted.to_owned()),
             ],
         )
     })
 }
 
-pub fn force_unmount(settings: &Setup, mnt: Option<&Path>) -> anyhow::Result<()> {
+pub async fn force_unmount(settings: &Setup, mnt: Option<&Path>) -> anyhow::Result<()> {
     let mnt = match mnt {
         Some(mnt) => paths::absolute(mnt)?,
         None => match Config::load(&settings.options.config_dir)?.mnt {
@@ -44,7 +43,7 @@ pub fn force_unmount(settings: &Setup, mnt: Option<&Path>) -> anyhow::Result<()>
             None => config::default_mnt()?,
         },
     };
-    setup::force_unmount(&mnt)?;
+    setup::force_unmount(&mnt).await?;
     settings
         .output
         .result(&serde_json::json!({ "unmounted": mnt }), |out| writeln!(out, "Unmounted {}", mnt.display()))
@@ -72,6 +71,8 @@ pub fn fuse_setup(settings: &Setup) -> anyhow::Result<()> {
 }
 
 pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
-    clap_complete::generate(shell, &mut crate::args::Cli::command(), "hyperdrive", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut crate::args::Cli::command(), "hyperdrive", &mut script);
+    std::io::stdout().write_all(&script)?;
     Ok(())
 }

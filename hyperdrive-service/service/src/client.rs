@@ -6,9 +6,9 @@
 //! makes what was just written through the mount visible here, and the reverse.
 
 use crate::config::{self, Config};
-use crate::{ServiceError, paths, setup};
-use hyperdrive::{Attrs, Drive, DriveError, DriveOptions, Drives, Entry, Located, MountEntry, Op};
-use hyperspace_api::{Core, DiscoveryKey, Key};
+use crate::{ServiceError, paths};
+use hyperdrive::{Drive, DriveError, DriveOptions, Drives, Located, MountEntry, Op};
+use hyperspace_api::{Core, CoreError, DiscoveryKey, Key};
 use hyperspace_client::{
     Endpoint, HyperspaceClient, NetworkConfig, NetworkStatus, RemoteCorestore, RemoteNetworker,
 };
@@ -161,30 +161,20 @@ impl HyperdriveClient {
         paths::in_drive(&self.mnt, path)
     }
 
-    /// Makes the mount, if there is one, commit what was written through it, and see
-    /// what was written here. Waits at most five seconds for a mount that is stuck.
-    pub async fn settle(&self) {
-        if !setup::is_mounted(&self.mnt).unwrap_or(false) {
-            return;
+    /// The drive that is meant. Named by its key, none of its data need be here.
+    pub async fn drive(&self, target: &Target) -> Result<RemoteDrive, ServiceError> {
+        match target {
+            Target::Path(_) => Ok(self.locate(target).await?.drive),
+            Target::Key(key) => {
+                self.settle_target(target).await;
+                Ok(self.drives.open(*key, None).await?)
+            }
         }
-        let mnt = self.mnt.clone();
-        let sync = tokio::task::spawn_blocking(move || std::fs::File::open(mnt)?.sync_all());
-        match tokio::time::timeout(Duration::from_secs(5), sync).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(e))) => tracing::warn!("the mount could not be brought up to date: {e}"),
-            Ok(Err(_)) | Err(_) => tracing::warn!("the mount does not answer"),
-        }
-    }
-
-    /// Commits everything, to the server and to its disk.
-    pub async fn flush(&self) -> Result<(), ServiceError> {
-        self.drives.flush_all().await?;
-        self.settle().await;
-        Ok(())
     }
 
     /// The drive that is meant, and where in it.
     pub async fn locate(&self, target: &Target) -> Result<Located<RemoteCorestore>, ServiceError> {
+        self.settle_target(target).await;
         match target {
             Target::Path(path) => Ok(self.root.locate(&self.in_drive(path)?).await?),
             Target::Key(key) => {
@@ -197,7 +187,7 @@ impl HyperdriveClient {
     /// A new drive, mounted at `path`, announced unless `seed` is false.
     pub async fn create(&self, path: &Path, seed: bool) -> Result<Mounted, ServiceError> {
         let drive_path = self.in_drive(path)?;
-        self.refuse_existing(&drive_path).await?;
+        self.check_place(&drive_path).await?;
         let drive = self.drives.create().await?;
         drive.flush().await?;
         self.mount_at(drive_path, &drive, None, seed).await
@@ -213,17 +203,31 @@ impl HyperdriveClient {
     ) -> Result<Mounted, ServiceError> {
         let drive_path = self.in_drive(path)?;
         let drive = self.drives.open(key, None).await?;
+        // Of somebody else's drive, versions may come that are not known here yet.
+        if let Some(version) = version.filter(|version| drive.writable() && *version > drive.version()) {
+            return Err(no_such_version(version, drive.version()));
+        }
         self.mount_at(drive_path, &drive, version, seed).await
     }
 
-    async fn refuse_existing(&self, path: &str) -> Result<(), ServiceError> {
+    /// Can something be mounted there? Asked before a drive is made that would be left
+    /// over if not.
+    async fn check_place(&self, path: &str) -> Result<(), ServiceError> {
         match self.root.stat(path).await {
-            Ok(_) => Err(ServiceError::usage(format!(
-                "Path {path} already exists. Choose another, or remove it first."
-            ))),
-            Err(DriveError::NotFound { .. }) => Ok(()),
-            Err(e) => Err(e.into()),
+            Ok(_) => return Err(DriveError::Exists(path.to_owned()).into()),
+            Err(DriveError::NotFound(_)) => {}
+            Err(e) => return Err(e.into()),
         }
+        let parent =
+            path.rsplit_once('/').map_or("/", |(parent, _)| if parent.is_empty() { "/" } else { parent });
+        let parent = self.root.locate(parent).await?;
+        if !parent.stat.is_dir() {
+            return Err(DriveError::NotDir(path.to_owned()).into());
+        }
+        if !parent.drive.writable() {
+            return Err(DriveError::ReadOnly(path.to_owned()).into());
+        }
+        Ok(())
     }
 
     async fn mount_at(
@@ -241,32 +245,35 @@ impl HyperdriveClient {
             // Somebody else's drive: its data has to come from somewhere.
             self.configure(drive.discovery_key(), false, true, true).await?;
         }
-        self.flush().await?;
+        self.flush_at(&path).await?;
         Ok(Mounted { path, key: drive.key().to_string(), version, seeding: seed })
     }
 
     /// Takes the mount at `path` away; the drive itself stays as it is.
     pub async fn unmount(&self, path: &Path) -> Result<(), ServiceError> {
         let path = self.in_drive(path)?;
-        self.root.apply(vec![Op::Unmount { path }]).await?;
-        self.flush().await
+        self.root.apply(vec![Op::Unmount { path: path.clone() }]).await?;
+        self.flush_at(&path).await
     }
 
     /// Everything about the drive that `target` lies in.
     pub async fn info(&self, target: &Target) -> Result<Info, ServiceError> {
-        let located = self.locate(target).await?;
-        let path = match target {
-            Target::Path(path) => self.in_drive(path)?,
-            Target::Key(_) => String::new(),
+        let (path, drive, mount_path, is_mount) = match target {
+            Target::Path(path) => {
+                let located = self.locate(target).await?;
+                let path = self.in_drive(path)?;
+                let is_mount = located.is_mountpoint || path == "/";
+                (path, located.drive, located.path, is_mount)
+            }
+            Target::Key(_) => (String::new(), self.drive(target).await?, "/".to_owned(), true),
         };
-        let drive = &located.drive;
         let status = self.network().status(drive.discovery_key()).await?;
         Ok(Info {
-            is_mount: located.is_mountpoint || path == "/" || path.is_empty(),
+            is_mount,
             path,
             key: drive.key().to_string(),
             discovery_key: drive.discovery_key().to_string(),
-            mount_path: located.path.clone(),
+            mount_path,
             writable: drive.writable(),
             version: drive.version(),
             announce: status.as_ref().is_some_and(|s| s.announce),
@@ -296,89 +303,16 @@ impl HyperdriveClient {
     /// Announces the drive that `target` lies in, now and (with `remember`) after
     /// every restart of the server.
     pub async fn seed(&self, target: &Target, remember: bool) -> Result<Info, ServiceError> {
-        let drive = self.locate(target).await?.drive;
+        let drive = self.drive(target).await?;
         self.configure(drive.discovery_key(), true, true, remember).await?;
         self.info(target).await
     }
 
     /// Takes that back.
     pub async fn unseed(&self, target: &Target) -> Result<Info, ServiceError> {
-        let drive = self.locate(target).await?.drive;
+        let drive = self.drive(target).await?;
         self.configure(drive.discovery_key(), false, false, true).await?;
         self.info(target).await
-    }
-
-    /// What is in a folder, by name; a file gives itself.
-    pub async fn list(&self, target: &Target) -> Result<Vec<Entry>, ServiceError> {
-        let located = self.locate(target).await?;
-        if located.stat.is_dir() {
-            return Ok(located.drive.readdir(&located.path).await?);
-        }
-        let name = located.path.rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(vec![Entry { name, stat: located.stat }])
-    }
-
-    /// Removes a file, or with `recursive` a folder and all in it. Mounts in it are
-    /// taken away; the mounted drives stay as they are.
-    pub async fn remove(&self, path: &Path, recursive: bool) -> Result<(), ServiceError> {
-        let path = self.in_drive(path)?;
-        if path == "/" {
-            return Err(ServiceError::usage("The root of the drive cannot be removed.".to_owned()));
-        }
-        let stat = self.root.stat(&path).await?;
-        let mut ops = Vec::new();
-        if stat.mount.is_some() {
-            return Err(ServiceError::usage(format!(
-                "{path} is a mounted drive. To take it away: hyperdrive unmount PATH"
-            )));
-        } else if !stat.is_dir() {
-            ops.push(Op::Unlink { path });
-        } else if !recursive {
-            ops.push(Op::Rmdir { path });
-        } else {
-            let inside = self.root.walk(&path, hyperdrive::WalkOptions { mounts: false }).await?;
-            for (at, stat) in inside.into_iter().rev().filter(|(at, _)| *at != path) {
-                ops.push(match (&stat.mount, stat.is_dir()) {
-                    (Some(_), _) => Op::Unmount { path: at },
-                    (None, true) => Op::Rmdir { path: at },
-                    (None, false) => Op::Unlink { path: at },
-                });
-            }
-            // An implicit folder is gone with the last thing in it.
-            for chunk in ops.chunks(1000) {
-                self.root.apply(chunk.to_vec()).await?;
-            }
-            ops.clear();
-            if self.root.stat(&path).await.is_ok() {
-                ops.push(Op::Rmdir { path });
-            }
-        }
-        self.root.apply(ops).await?;
-        self.flush().await
-    }
-
-    /// A new folder; with `parents`, those above it too, and no error if it is there.
-    pub async fn mkdir(&self, path: &Path, parents: bool) -> Result<(), ServiceError> {
-        let path = self.in_drive(path)?;
-        if parents {
-            let mut at = String::new();
-            for name in path.split('/').filter(|name| !name.is_empty()) {
-                at = format!("{at}/{name}");
-                match self.root.stat(&at).await {
-                    Ok(stat) if stat.is_dir() => {}
-                    Ok(_) => return Err(ServiceError::usage(format!("{at} is not a folder."))),
-                    Err(DriveError::NotFound { .. }) => {
-                        self.root
-                            .apply(vec![Op::Mkdir { path: at.clone(), attrs: our_attrs(0o755) }])
-                            .await?;
-                    }
-                    Err(e) => return Err(e.into()),
-                }
-            }
-        } else {
-            self.root.apply(vec![Op::Mkdir { path, attrs: our_attrs(0o755) }]).await?;
-        }
-        self.flush().await
     }
 
     /// All mounts of the root drive.
@@ -387,22 +321,19 @@ impl HyperdriveClient {
     }
 }
 
-/// Attributes of something made by whoever runs this process.
-pub(crate) fn our_attrs(mode: u32) -> Attrs {
-    Attrs {
-        mode,
-        uid: nix::unistd::geteuid().as_raw(),
-        gid: nix::unistd::getegid().as_raw(),
-        ..Attrs::default()
-    }
+pub(crate) fn no_such_version(version: u64, current: u64) -> ServiceError {
+    ServiceError::usage(format!("The drive is at version {current}; there is no version {version} yet."))
 }
 
 /// Connects, or says how to get a server.
 pub(crate) async fn connect(endpoint: Endpoint) -> Result<HyperspaceClient, ServiceError> {
-    let shown = endpoint.to_string();
-    HyperspaceClient::connect(endpoint).await.map_err(|e| {
-        ServiceError::Core(hyperspace_api::CoreError::Disconnected(format!(
-            "nothing answers at {shown} ({e}). Is it running? Start it with: hyperdrive start, or: hyperspace"
-        )))
+    HyperspaceClient::connect(endpoint).await.map_err(|e| match e {
+        CoreError::Disconnected(why) => {
+            // Without the advice that it may end with: ours has two ways.
+            let why = why.split(';').next().unwrap_or_default();
+            let advice = "Start it with: hyperdrive start, or: hyperspace";
+            CoreError::Disconnected(format!("{why}. {advice}")).into()
+        }
+        other => other.into(),
     })
 }

@@ -30,6 +30,11 @@ impl Config {
         Self { root_drive_key: Some(root.to_string()), mnt: Some(mnt.to_owned()) }
     }
 
+    /// The same with another root drive.
+    pub(crate) fn with_root(self, root: Key) -> Self {
+        Self { root_drive_key: Some(root.to_string()), ..self }
+    }
+
     /// The root drive's key; an error if the file has something else in its place.
     pub fn root_drive_key(&self) -> Result<Option<Key>, ServiceError> {
         self.root_drive_key

@@ -45,6 +45,27 @@ impl ServiceError {
         Self::Io { doing: doing.to_string(), source }
     }
 
+    /// What to do about it, where that is not in the text.
+    pub fn advice(&self) -> Option<&'static str> {
+        let core = match self {
+            Self::Core(core) | Self::Drive(DriveError::Core(core)) => core,
+            Self::Drive(DriveError::NotEmpty(_)) => {
+                return Some("With --recursive a folder goes with all that is in it");
+            }
+            _ => return None,
+        };
+        match core {
+            CoreError::NotDownloaded
+            | CoreError::NotAvailable
+            | CoreError::SeekNotAvailable
+            | CoreError::NoUpdate
+            | CoreError::Timeout => {
+                Some("Nobody who is connected has this data. Try again later, or wait longer with --timeout")
+            }
+            _ => None,
+        }
+    }
+
     /// A short word for programs: an errno name where there is one.
     pub fn code(&self) -> &'static str {
         let errno = match self {

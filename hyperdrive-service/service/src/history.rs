@@ -1,5 +1,6 @@
 //! The past of a drive: its log, what changed since a version, and names for versions.
 
+use crate::client::no_such_version;
 use crate::{HyperdriveClient, ServiceError, Target, mirror};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -56,7 +57,7 @@ impl HyperdriveClient {
 
     /// The newest `limit` writes, the newest first.
     pub async fn log(&self, target: &Target, limit: usize) -> Result<Vec<LogEntry>, ServiceError> {
-        let drive = self.locate(target).await?.drive;
+        let drive = self.drive(target).await?;
         let mut entries = drive.history(limit).await?;
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.version));
         Ok(entries
@@ -74,9 +75,7 @@ impl HyperdriveClient {
         let located = self.locate(target).await?;
         let current = located.drive.version();
         if from > current {
-            return Err(ServiceError::usage(format!(
-                "The drive is at version {current}; there is no version {from} yet."
-            )));
+            return Err(no_such_version(from, current));
         }
         let mut changes: Vec<Change> = located
             .drive
@@ -100,7 +99,7 @@ impl HyperdriveClient {
 
     /// Every tag of the drive, and the version it names.
     pub async fn tags(&self, target: &Target) -> Result<BTreeMap<String, u64>, ServiceError> {
-        let drive = self.locate(target).await?.drive;
+        let drive = self.drive(target).await?;
         Ok(drive.tags().await?.into_iter().collect())
     }
 
@@ -111,13 +110,10 @@ impl HyperdriveClient {
         name: &str,
         version: Option<u64>,
     ) -> Result<u64, ServiceError> {
-        let drive = self.locate(target).await?.drive;
+        let drive = self.drive(target).await?;
         let version = version.unwrap_or_else(|| drive.version());
         if version > drive.version() {
-            return Err(ServiceError::usage(format!(
-                "The drive is at version {}; there is no version {version} yet.",
-                drive.version()
-            )));
+            return Err(no_such_version(version, drive.version()));
         }
         drive.create_tag(name, Some(version)).await?;
         self.flush().await?;
@@ -126,7 +122,7 @@ impl HyperdriveClient {
 
     /// Takes a name away.
     pub async fn delete_tag(&self, target: &Target, name: &str) -> Result<(), ServiceError> {
-        let drive = self.locate(target).await?.drive;
+        let drive = self.drive(target).await?;
         if !self.tags(target).await?.contains_key(name) {
             return Err(ServiceError::usage(format!("There is no tag {name:?}.")));
         }

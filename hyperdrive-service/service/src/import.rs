@@ -2,11 +2,11 @@
 //! gone is removed, the rest is left alone.
 //!
 //! "Unchanged" means the same kind, size, permissions and modification time (to the
-//! millisecond that drives keep). Ignore files (`.gitignore`, `.ignore`,
-//! `.hyperignore`) are honoured as git does; `.git` and `node_modules` are left out
+//! millisecond that drives keep). Ignore files (`.gitignore`, `.git/info/exclude`,
+//! `.ignore`, `.hyperignore`) are honoured as git does; `.git` and `node_modules` are left out
 //! unless asked for. Symbolic links stay links.
 
-use crate::client::{RemoteDrive, our_attrs};
+use crate::client::RemoteDrive;
 use crate::mirror::{self, Event};
 use crate::{HyperdriveClient, ServiceError};
 use bytes::Bytes;
@@ -77,12 +77,7 @@ pub async fn import(
     options: &ImportOptions,
     progress: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Summary, ServiceError> {
-    if !drive.writable() {
-        return Err(ServiceError::usage(format!(
-            "The target drive is not writable: {} was made elsewhere.",
-            drive.key()
-        )));
-    }
+    writable(drive)?;
     let (root, opts) = (dir.to_owned(), options.clone());
     let found = tokio::task::spawn_blocking(move || scan(&root, &opts))
         .await
@@ -136,6 +131,16 @@ pub async fn import(
     importer.commit().await?;
     drive.flush().await?;
     Ok(importer.summary)
+}
+
+fn writable(drive: &RemoteDrive) -> Result<(), ServiceError> {
+    if drive.writable() {
+        return Ok(());
+    }
+    Err(ServiceError::usage(format!(
+        "The target drive is not writable: {} was made elsewhere. Leave the key out for a new drive.",
+        drive.key()
+    )))
 }
 
 struct Importer<'a> {
@@ -237,49 +242,8 @@ impl Importer<'_> {
     }
 }
 
-impl HyperdriveClient {
-    /// Writes the whole of `file` to `path` of the drive, in place of what was there; a
-    /// new file is made as whoever runs this process would make one. Returns its size
-    /// in bytes and its permissions.
-    pub async fn put(&self, path: &Path, file: std::fs::File) -> Result<(u64, u32), ServiceError> {
-        let path = self.in_drive(path)?;
-        let located = match self.root().locate(&path).await {
-            Ok(old) if old.stat.is_dir() => {
-                return Err(ServiceError::usage(format!("{path} is a folder; a file cannot replace it.")));
-            }
-            Ok(old) => Some(old),
-            Err(DriveError::NotFound { .. }) => None,
-            Err(e) => return Err(e.into()),
-        };
-        let attrs = match &located {
-            Some(old) => Attrs {
-                mode: old.stat.mode & 0o7777,
-                uid: old.stat.uid,
-                gid: old.stat.gid,
-                xattrs: old.stat.metadata.clone(),
-                ..Attrs::default()
-            },
-            None => our_attrs(0o644),
-        };
-        let size = file.metadata().map_err(|e| ServiceError::io("Could not read the input", e))?.len();
-        let mode = attrs.mode;
-        // Content belongs to the drive that the file lies in, which may be a mounted one.
-        let parent = match path.rsplit_once('/') {
-            Some((parent, _)) if !parent.is_empty() => self.root().locate(parent).await?,
-            _ => self.root().locate("/").await?,
-        };
-        let content = match size {
-            0 => Content::Empty,
-            _ => Content::Extent(parent.drive.write_content(FileSource(Arc::new(file)), size).await?),
-        };
-        self.root().apply(vec![Op::PutFile { path, attrs, content }]).await?;
-        self.flush().await?;
-        Ok((size, mode))
-    }
-}
-
 /// A file of the computer as the content of a file of a drive.
-struct FileSource(Arc<std::fs::File>);
+pub(crate) struct FileSource(pub(crate) Arc<std::fs::File>);
 
 impl ContentSource for FileSource {
     async fn read_at(&self, offset: u64, len: usize) -> std::io::Result<Bytes> {
@@ -322,6 +286,11 @@ fn is_ours(path: &str) -> bool {
     path == IMPORT_KEY || path == EXPORT_KEY
 }
 
+/// Is a folder above `dir` a git repository?
+fn is_in_repository(dir: &Path) -> bool {
+    dir.canonicalize().is_ok_and(|dir| dir.ancestors().skip(1).any(|above| above.join(".git").exists()))
+}
+
 /// Everything in `dir` that is to be imported, by its path from there with `/`.
 fn scan(dir: &Path, options: &ImportOptions) -> Result<BTreeMap<String, Found>, ServiceError> {
     let meta = std::fs::metadata(dir).map_err(|e| reading(dir, e))?;
@@ -332,8 +301,11 @@ fn scan(dir: &Path, options: &ImportOptions) -> Result<BTreeMap<String, Found>, 
     let mut walk = ignore::WalkBuilder::new(dir);
     walk.standard_filters(false)
         .git_ignore(options.ignore_files)
+        .git_exclude(options.ignore_files)
         .ignore(options.ignore_files)
         .require_git(false)
+        // Those above the folder count for git within a repository only.
+        .parents(options.ignore_files && is_in_repository(dir))
         .follow_links(false)
         .filter_entry(move |entry| {
             all || entry.depth() == 0 || !matches!(entry.file_name().to_str(), Some(".git" | "node_modules"))
@@ -378,6 +350,8 @@ impl HyperdriveClient {
             Some(key) => self.drives().open(key, None).await?,
             None => self.drives().create().await?,
         };
+        // Before it is remembered: a mistyped key must not replace the right one.
+        writable(&drive)?;
         mirror::write_key(&dir.join(IMPORT_KEY), drive.key())?;
         Ok(drive)
     }

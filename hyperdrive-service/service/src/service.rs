@@ -5,7 +5,7 @@ use crate::config::{self, Config};
 use crate::{ServiceError, paths};
 use hyperdrive::{CommitPolicy, DriveOptions, Drives};
 use hyperdrive_fuse::fs::{Filesystem, types::FsOptions};
-use hyperdrive_fuse::{MountOptions, Mounted};
+use hyperdrive_fuse::{MountError, MountOptions, Mounted};
 use hyperspace_api::Key;
 use hyperspace_client::{Endpoint, HyperspaceClient, NetworkConfig, RemoteCorestore, RemoteNetworker};
 use std::path::{Path, PathBuf};
@@ -63,6 +63,7 @@ pub struct Service {
     root: RemoteDrive,
     mnt: PathBuf,
     mounted: Option<Mounted>,
+    replaced: Option<Key>,
     _networking: AbortOnDropHandle<()>,
 }
 
@@ -91,18 +92,24 @@ impl Service {
             None => {
                 let root = drives.create().await?;
                 root.flush().await?;
+                // Before the mount: it must not be forgotten because mounting failed.
+                saved.clone().with_root(root.key()).save(&options.config_dir)?;
                 root
             }
         };
-        // Remembered before the mount: a root drive must not be forgotten because
-        // mounting failed.
-        Config::new(root.key(), &mnt).save(&options.config_dir)?;
         let mounted = match options.fuse {
             true => Some(mount(&drives, &root, &mnt, &options).await?),
             false => None,
         };
-        let networking = tokio::spawn(find_peers_of_mounts(rpc.network(), root.clone()));
-        Ok(Self { _rpc: rpc, drives, root, mnt, mounted, _networking: AbortOnDropHandle::new(networking) })
+        // After it: what did not work must not replace what did.
+        let replaced = saved.root_drive_key().ok().flatten().filter(|key| *key != root.key());
+        let config = Config::new(root.key(), &mnt);
+        if config != saved {
+            config.save(&options.config_dir)?;
+        }
+        let networking = tokio::spawn(find_peers_of_mounts(rpc.network(), drives.clone(), root.clone()));
+        let networking = AbortOnDropHandle::new(networking);
+        Ok(Self { _rpc: rpc, drives, root, mnt, mounted, replaced, _networking: networking })
     }
 
     /// The root drive.
@@ -113,6 +120,12 @@ impl Service {
     /// Where it is mounted, or would be.
     pub fn mnt(&self) -> &Path {
         &self.mnt
+    }
+
+    /// The root drive of before, if another took its place. Nothing remembers its key
+    /// any more.
+    pub fn replaced(&self) -> Option<Key> {
+        self.replaced
     }
 
     /// Returns when somebody unmounted the drive; never if it is not mounted.
@@ -160,12 +173,30 @@ async fn mount(
     };
     hyperdrive_fuse::mount(filesystem, mnt, how)
         .await
-        .map_err(|e| ServiceError::Mount(format!("Could not mount {}: {e}", mnt.display())))
+        .map_err(|e| ServiceError::Mount(format!("Could not mount the root drive. {e}. {}", advice(&e, mnt))))
+}
+
+/// What to do about it.
+fn advice(error: &MountError, mnt: &Path) -> String {
+    let mnt = mnt.display();
+    match error {
+        MountError::NotADirectory(_) => "Choose a folder with --mnt".to_owned(),
+        MountError::InUse(_) => {
+            format!(
+                "Choose another folder with --mnt, or detach what is there: hyperdrive force-unmount {mnt}"
+            )
+        }
+        MountError::Dead(_) => format!("Or: hyperdrive force-unmount {mnt}"),
+        MountError::Unsaved(_) | MountError::Unrecovered(_) => {
+            "See what it says: hyperdrive status".to_owned()
+        }
+        _ => "What mounting needs, and what mends it: hyperdrive fuse-setup".to_owned(),
+    }
 }
 
 /// Looks for peers of the root drive and of everything mounted in it that was made
 /// elsewhere, unless the user configured them otherwise. Lasts as long as the service.
-async fn find_peers_of_mounts(network: RemoteNetworker, root: RemoteDrive) {
+async fn find_peers_of_mounts(network: RemoteNetworker, drives: Drives<RemoteCorestore>, root: RemoteDrive) {
     let mut changes = root.changes();
     loop {
         let mut topics = Vec::new();
@@ -173,7 +204,16 @@ async fn find_peers_of_mounts(network: RemoteNetworker, root: RemoteDrive) {
             topics.push(root.discovery_key());
         }
         match root.mounts(false).await {
-            Ok(mounts) => topics.extend(mounts.into_iter().map(|mount| mount.key.discovery_key())),
+            Ok(mounts) => {
+                for mount in mounts {
+                    // One of ours that is not seeded is nobody's business.
+                    match drives.open(mount.key, None).await {
+                        Ok(drive) if !drive.writable() => topics.push(drive.discovery_key()),
+                        Ok(_) => {}
+                        Err(e) => tracing::debug!("the drive {} cannot be opened: {e}", mount.key),
+                    }
+                }
+            }
             Err(e) => tracing::debug!("the mounts of the root drive are not known: {e}"),
         }
         for topic in topics {

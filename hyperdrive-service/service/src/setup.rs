@@ -1,8 +1,9 @@
 //! Is this computer fit to mount drives? And getting rid of a dead mount.
 
-use crate::ServiceError;
+use crate::{ServiceError, paths};
 use serde::Serialize;
 use std::path::Path;
+use std::time::Duration;
 
 /// One thing that mounting needs.
 #[derive(Clone, Debug, Serialize)]
@@ -93,28 +94,48 @@ fn find_program(name: &str) -> Option<std::path::PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
-/// Detaches whatever is mounted at `mnt`, dead or alive.
+/// Detaches the FUSE mount at `mnt`, dead or alive.
 ///
-/// Fails if nothing is mounted there.
-pub fn force_unmount(mnt: &Path) -> Result<(), ServiceError> {
+/// Fails if there is none.
+pub async fn force_unmount(mnt: &Path) -> Result<(), ServiceError> {
     if !is_mounted(mnt)? {
-        return Err(ServiceError::usage(format!("Nothing is mounted at {}.", mnt.display())));
+        return Err(ServiceError::usage(format!(
+            "Nothing is mounted at {}. What is mounted where: findmnt -t fuse.hyperdrive",
+            mnt.display()
+        )));
     }
-    if nix::unistd::geteuid().is_root() {
-        return nix::mount::umount2(mnt, nix::mount::MntFlags::MNT_DETACH)
-            .map_err(|e| ServiceError::io(format!("Could not unmount {}", mnt.display()), e.into()));
+    hyperdrive_fuse::force_unmount(mnt).await.map_err(|e| ServiceError::Mount(e.to_string()))
+}
+
+/// How the mount is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MountState {
+    /// There is none.
+    NotMounted,
+    /// It answers.
+    Mounted,
+    /// Its process died.
+    Dead,
+    /// Its process is there, and does not answer.
+    NotAnswering,
+}
+
+/// How long a mount may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How is the mount at `mnt`? Waits at most two seconds for one that does not answer.
+pub async fn state(mnt: &Path) -> Result<MountState, ServiceError> {
+    if !is_mounted(mnt)? {
+        return Ok(MountState::NotMounted);
     }
-    let out = std::process::Command::new("fusermount3")
-        .args(["-u", "-z", "--"])
-        .arg(mnt)
-        .output()
-        .map_err(|e| ServiceError::io("Could not run fusermount3 (see: hyperdrive fuse-setup)", e))?;
-    if out.status.success() {
-        Ok(())
-    } else {
-        let said = String::from_utf8_lossy(&out.stderr);
-        Err(ServiceError::Mount(format!("Could not unmount {}: {}", mnt.display(), said.trim())))
-    }
+    let at = mnt.to_owned();
+    let asked = tokio::task::spawn_blocking(move || nix::sys::statvfs::statvfs(&at));
+    Ok(match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(Ok(_))) => MountState::Mounted,
+        Ok(Ok(Err(nix::errno::Errno::ENOTCONN))) => MountState::Dead,
+        Ok(_) | Err(_) => MountState::NotAnswering,
+    })
 }
 
 /// Does the kernel list a FUSE mount at `mnt`? Asks the mount table, not the mount: a
@@ -122,6 +143,7 @@ pub fn force_unmount(mnt: &Path) -> Result<(), ServiceError> {
 pub fn is_mounted(mnt: &Path) -> Result<bool, ServiceError> {
     let table = std::fs::read("/proc/self/mounts")
         .map_err(|e| ServiceError::io("Could not read the table of mounts", e))?;
+    let mnt = paths::real(&paths::absolute(mnt)?, None);
     Ok(String::from_utf8_lossy(&table).lines().any(|line| {
         let mut fields = line.split(' ').skip(1);
         let (Some(at), Some(kind)) = (fields.next(), fields.next()) else { return false };
@@ -166,11 +188,12 @@ mod tests {
         assert_eq!((none.ok, none.mend.as_deref()), (false, Some("sudo modprobe fuse")));
     }
 
-    #[test]
-    fn nothing_mounted_is_told() {
+    #[tokio::test]
+    async fn nothing_mounted_is_told() {
         let dir = tempfile::tempdir().unwrap();
         assert!(!is_mounted(dir.path()).unwrap());
-        assert!(force_unmount(dir.path()).unwrap_err().to_string().contains("Nothing is mounted"));
+        assert_eq!(state(dir.path()).await.unwrap(), MountState::NotMounted);
+        assert!(force_unmount(dir.path()).await.unwrap_err().to_string().contains("Nothing is mounted"));
     }
 
     #[test]

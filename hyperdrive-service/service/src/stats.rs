@@ -119,6 +119,13 @@ impl HyperdriveClient {
             Err(e) if e.errno() == libc::ETIMEDOUT => Vec::new(),
             Err(e) => return Err(e.into()),
         };
+        if let Target::Path(path) = target {
+            let path = self.in_drive(path)?;
+            let top = path.strip_suffix(located.path.as_str()).unwrap_or(&path).trim_end_matches('/');
+            let writable = mounts.iter().filter(|mount| mount.version.is_none());
+            let paths: Vec<_> = writable.map(|mount| format!("{top}{}", mount.path)).collect();
+            self.settle_mounts(paths.iter().map(String::as_str)).await;
+        }
         for mount in mounts {
             let mounted = self.drives().open(mount.key, mount.version).await?;
             stats.network.insert(mount.path, drive_stats(&mounted).await?);

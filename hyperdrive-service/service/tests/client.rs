@@ -115,7 +115,7 @@ async fn drives_files_and_history() {
 
     let made = client.create(&at.at("photos"), true).await.unwrap();
     assert_eq!((made.path.as_str(), made.seeding), ("/photos", true));
-    assert!(client.create(&at.at("photos"), true).await.unwrap_err().to_string().contains("already exists"));
+    assert!(client.create(&at.at("photos"), true).await.unwrap_err().to_string().contains("exists already"));
 
     put(&client, &at.at("photos/a.txt"), b"one").await;
     client.mkdir(&at.at("photos/x/y"), true).await.unwrap();
