@@ -1,10 +1,12 @@
 //! [`Corestore`]: many cores in one place, found by name or by key.
 
 use crate::core::LocalCore;
+use crate::core::network::Network;
 use crate::core::shared::{Authority, CoreShared};
 use crate::crypto::KeyPair;
 use crate::crypto::namespace::Namespace;
 use crate::manifest::Manifest;
+use crate::replication::driver::Shared as Replicating;
 use crate::storage::bitfield::Bitfield;
 use crate::storage::engine::Engine;
 use crate::storage::op::{CoreId, CoreRecord, Head, Op, Secret};
@@ -55,6 +57,7 @@ struct Inner {
     /// How many cores stay open that nobody uses.
     idle_limit: usize,
     registry: Mutex<Registry>,
+    network: Network,
 }
 
 /// The cores that are open.
@@ -107,12 +110,28 @@ impl Corestore {
     }
 
     fn new(engine: Engine, primary_key: [u8; 32], idle_limit: usize) -> Self {
-        let inner = Inner { engine: Arc::new(engine), primary_key, idle_limit, registry: Mutex::default() };
+        let inner = Inner {
+            engine: Arc::new(engine),
+            primary_key,
+            idle_limit,
+            registry: Mutex::default(),
+            network: Network::default(),
+        };
         Self { inner: Arc::new(inner), namespace: Namespace::default() }
     }
 
     fn engine(&self) -> &Engine {
         &self.inner.engine
+    }
+
+    /// Waits until there is room for further commits.
+    pub(crate) async fn admit(&self) {
+        self.engine().admit().await;
+    }
+
+    /// Has the cores ask their peers there.
+    pub(crate) fn set_replication(&self, replication: Weak<Replicating>) {
+        self.inner.network.set(replication);
     }
 
     /// The 32 bytes from which all key pairs derive. Whoever has them can write all cores.
@@ -238,8 +257,8 @@ impl Corestore {
             None => {
                 let Some(stored) = self.engine().load_core(id)? else { return Ok(None) };
                 let authority = Authority::new(stored.record, &self.inner.primary_key, None)?;
-                let shared =
-                    CoreShared::new(id, authority, Tail::stored(stored.head, stored.held), self.engine());
+                let tail = Tail::stored(stored.head, stored.held);
+                let shared = CoreShared::new(id, authority, tail, self.engine(), self.inner.network.clone());
                 registry.cores.insert(id, Arc::downgrade(&shared));
                 shared
             }
@@ -269,8 +288,8 @@ impl Corestore {
         }
         let id = self.engine().new_core_id()?;
         let authority = Authority::new(record.clone(), &self.inner.primary_key, key_pair)?;
-        let shared =
-            CoreShared::new(id, authority, Tail::stored(Head::default(), Bitfield::default()), self.engine());
+        let tail = Tail::stored(Head::default(), Bitfield::default());
+        let shared = CoreShared::new(id, authority, tail, self.engine(), self.inner.network.clone());
         let mut ops = vec![Op::Core { core: id, record }];
         ops.extend(alias.map(|(namespace, name)| Op::Alias { namespace, name, core: id }));
         shared.commit(self.engine(), ops, None)?;

@@ -45,6 +45,7 @@ impl LocalCore {
         let (length, byte_length) = (tree.length(), tree.byte_length());
         self.shared.emit(|| CoreEvent::Append { length, byte_length });
         self.shared.changed.notify_waiters();
+        self.tell_peers();
         Ok(Appended { first, length, byte_length })
     }
 
@@ -86,7 +87,15 @@ impl LocalCore {
         self.shared.commit(&self.engine, ops, Some(Arc::new(tree)))?;
         self.shared.emit(|| CoreEvent::Truncate { length, fork });
         self.shared.changed.notify_waiters();
+        self.tell_peers();
         Ok(())
+    }
+
+    /// Whoever is to tell peers gets to know that the core has changed.
+    fn tell_peers(&self) {
+        if let Some(core) = self.replicated() {
+            core.changed();
+        }
     }
 
     /// [`Core::clear`] without waiting for anything. The space comes back within a second.
@@ -99,6 +108,9 @@ impl LocalCore {
         }
         let op = Op::Clear { core: self.shared.id, start, end };
         self.shared.commit(&self.engine, vec![op], None)?;
+        if let Some(core) = self.replicated() {
+            core.cleared(start, end);
+        }
         Ok(())
     }
 }

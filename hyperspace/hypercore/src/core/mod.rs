@@ -1,6 +1,7 @@
 //! A core of this store: [`LocalCore`].
 
 mod append;
+pub(crate) mod network;
 mod read;
 mod receive;
 mod serve;
@@ -194,21 +195,15 @@ impl Core for LocalCore {
 
     async fn update(&self, min_length: Option<u64>) -> Result<bool, CoreError> {
         self.shared.check_open(&self.engine)?;
-        // There are no peers to ask.
-        Ok(min_length.is_some_and(|min| self.length() >= min))
+        self.update_from_peers(min_length).await
     }
 
     async fn seek(&self, byte_offset: u64, options: GetOptions) -> Result<Seek, CoreError> {
-        self.seek_byte(byte_offset, options).await
+        self.seek_with_peers(byte_offset, options).await
     }
 
     async fn download(&self, start: u64, end: u64) -> Result<(), CoreError> {
-        self.shared.check_open(&self.engine)?;
-        if start > end {
-            return Err(CoreError::Invalid("a download ends before it starts".into()));
-        }
-        let missing = end > self.length() || self.shared.tail.read().held.find(start..end, false).is_some();
-        if missing { Err(CoreError::NotAvailable) } else { Ok(()) }
+        self.download_range(start, end).await
     }
 
     async fn downloaded(&self, start: u64, end: u64) -> Result<u64, CoreError> {
@@ -232,7 +227,7 @@ impl Core for LocalCore {
     }
 
     fn peers(&self) -> Vec<Peer> {
-        Vec::new()
+        self.replicated().map(|core| core.peers()).unwrap_or_default()
     }
 
     fn events(&self) -> broadcast::Receiver<CoreEvent> {

@@ -1,6 +1,7 @@
 //! How a core is read: blocks, byte offsets, numbers.
 
 use super::LocalCore;
+use super::network::within;
 use crate::merkle::{ReadError, Tree, seek};
 use crate::storage::StoreError;
 use crate::storage::cache::{Cached, Lookup};
@@ -40,27 +41,27 @@ impl LocalCore {
         if !options.wait {
             return Err(CoreError::NotDownloaded);
         }
-        if options.if_available || self.view.is_some_and(|view| index >= view.length) {
-            // There are no peers to ask.
+        if self.view.is_some_and(|view| index >= view.length) {
             return Err(CoreError::NotAvailable);
         }
-        let wait = async {
+        within(options.timeout, async {
             loop {
                 let changed = self.shared.changed.notified();
                 tokio::pin!(changed);
                 // From here on no change is missed.
                 changed.as_mut().enable();
+                match self.fetch(index, options.if_available).await {
+                    // Without anybody to ask, it can still be written here.
+                    Err(CoreError::NotAvailable) if !options.if_available => changed.await,
+                    other => other?,
+                }
                 self.shared.check_open(&self.engine)?;
                 if let Some(block) = self.read_off_thread(index).await? {
                     return Ok(block);
                 }
-                changed.await;
             }
-        };
-        match options.timeout {
-            None => wait.await,
-            Some(timeout) => tokio::time::timeout(timeout, wait).await.unwrap_or(Err(CoreError::Timeout)),
-        }
+        })
+        .await
     }
 
     /// The block if it is held. Reads that have to wait for the disk do so on a thread that
@@ -205,7 +206,7 @@ impl LocalCore {
         Ok(Some(block))
     }
 
-    pub(super) async fn seek_byte(&self, byte_offset: u64, _: GetOptions) -> Result<Seek, CoreError> {
+    pub(super) async fn seek_byte(&self, byte_offset: u64) -> Result<Seek, CoreError> {
         self.shared.check_open(&self.engine)?;
         if byte_offset > self.byte_length() {
             return Err(CoreError::SeekNotAvailable);

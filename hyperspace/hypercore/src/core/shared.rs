@@ -1,5 +1,6 @@
 //! What all handles of one open core share.
 
+use super::network::Network;
 use super::serve::Served;
 use crate::crypto::KeyPair;
 use crate::crypto::namespace::Namespace;
@@ -137,6 +138,8 @@ pub struct CoreShared {
     pub(crate) listed: AtomicBool,
     /// What peers were shown last: see [`LocalCore::served`](super::LocalCore::served).
     pub(super) served: Mutex<Option<Arc<Served>>>,
+    /// Where its peers are.
+    pub(super) network: Network,
     /// A number for [`CoreShared::length`] without a lock.
     length: AtomicU64,
     events: OnceLock<broadcast::Sender<CoreEvent>>,
@@ -154,7 +157,7 @@ struct Unflushed {
 
 impl CoreShared {
     /// A core with its state.
-    pub fn new(id: CoreId, authority: Authority, tail: Tail, engine: &Engine) -> Arc<Self> {
+    pub fn new(id: CoreId, authority: Authority, tail: Tail, engine: &Engine, network: Network) -> Arc<Self> {
         let key = Key::from(authority.record.key);
         let flushed = (tail.head.fork, tail.head.length);
         Arc::new(Self {
@@ -171,6 +174,7 @@ impl CoreShared {
             used: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             served: Mutex::new(None),
+            network,
             events: OnceLock::new(),
             unflushed: Mutex::new(Unflushed { flushed, heads: VecDeque::new() }),
         })
@@ -250,6 +254,9 @@ impl CoreShared {
         if !self.closed.swap(true, Ordering::AcqRel) {
             self.emit(|| CoreEvent::Closed);
             self.changed.notify_waiters();
+            if let Some(core) = self.network.get().and_then(|network| network.known(&self.discovery_key)) {
+                core.changed();
+            }
         }
     }
 

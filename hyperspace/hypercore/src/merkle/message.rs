@@ -95,9 +95,39 @@ impl RequestMessage {
     }
 }
 
+/// Blocks of this size are worth not being copied.
+const LARGE: usize = 1024;
+
 impl DataMessage {
     /// Writes the message's body.
     pub fn encode(&self, writer: &mut Writer) {
+        self.encode_head(writer);
+        if let Some(block) = &self.proof.block {
+            writer.raw(&block.value);
+        }
+        self.encode_rest(writer);
+    }
+
+    /// The message's body, in parts, to be sent one behind the other: a large block is one of
+    /// its own, and is not copied.
+    pub fn to_parts(&self) -> Vec<Bytes> {
+        let mut head = Writer::with_capacity(256);
+        match &self.proof.block {
+            Some(block) if block.value.len() >= LARGE => {
+                self.encode_head(&mut head);
+                let mut rest = Writer::with_capacity(256);
+                self.encode_rest(&mut rest);
+                vec![head.into_vec().into(), block.value.clone(), rest.into_vec().into()]
+            }
+            _ => {
+                self.encode(&mut head);
+                vec![head.into_vec().into()]
+            }
+        }
+    }
+
+    /// What comes before the block's bytes.
+    fn encode_head(&self, writer: &mut Writer) {
         let Proof { fork, block, hash, seek, upgrade } = &self.proof;
         writer.uint(
             flag(block.is_some(), BLOCK)
@@ -108,7 +138,15 @@ impl DataMessage {
         );
         writer.uint(self.request).uint(*fork);
         if let Some(block) = block {
-            encode_nodes(writer.uint(block.index).buffer(&block.value), &block.nodes);
+            writer.uint(block.index).uint(block.value.len() as u64);
+        }
+    }
+
+    /// What comes after them.
+    fn encode_rest(&self, writer: &mut Writer) {
+        let Proof { block, hash, seek, upgrade, .. } = &self.proof;
+        if let Some(block) = block {
+            encode_nodes(writer, &block.nodes);
         }
         if let Some(hash) = hash {
             encode_nodes(writer.uint(hash.index), &hash.nodes);

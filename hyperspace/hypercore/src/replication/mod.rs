@@ -3,6 +3,8 @@
 //! * [`wire`] is what is said: the messages of a channel, one channel a core and connection.
 //! * [`replicator`] decides, for one core, whom to ask for what, and checks and stores what
 //!   comes. It knows no sockets and no clock.
+//! * [`Replication`] does that for all cores of a store, over any number of connections, of
+//!   which it needs no more than a [`Link`].
 //! * [`upload`] answers what peers ask, straight from storage.
 //!
 //! # Bounds
@@ -14,6 +16,7 @@
 //! Nobody. A block, a longer tree, a newer fork is kept once it is proven, and not before; who
 //! sends a proof that does not hold is cut off.
 
+pub(crate) mod driver;
 mod have;
 mod peer;
 pub mod replicator;
@@ -22,4 +25,8 @@ mod wants;
 mod window;
 pub mod wire;
 
+pub use driver::{
+    AttachError, Attached, ConnectionInfo, CoreTraffic, Extension, Followed, Link, Looking, MAX_UNPROCESSED,
+    PeerTraffic, Replication, ReplicationOptions,
+};
 pub use peer::{PeerId, Traffic};

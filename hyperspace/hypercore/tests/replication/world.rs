@@ -290,7 +290,7 @@ impl World {
                 }
                 Action::Flush => {
                     let Node { replicator, core, .. } = &mut self.nodes[node];
-                    replicator.changed(now, core);
+                    replicator.flushed(now, core);
                 }
             }
         }

@@ -199,10 +199,10 @@ impl Replicator {
         if self.hopes || self.demands.is_empty() || self.reorg.is_some() || self.pause.is_some() {
             return;
         }
-        if self
-            .peers
-            .values()
-            .any(|peer| peer.remote.is_none() && cx.now.saturating_duration_since(peer.since) < INTRODUCTION)
+        let unknown = self.peers.values().filter(|peer| peer.remote.is_none()).map(|peer| peer.since);
+        if unknown
+            .chain(self.expected.values().copied())
+            .any(|since| cx.now.saturating_duration_since(since) < INTRODUCTION)
         {
             return;
         }

@@ -87,7 +87,7 @@ pub enum Action {
         reason: String,
     },
     /// Peers wait for what is not on the disk yet: flush the core, then call
-    /// [`changed`](Replicator::changed).
+    /// [`flushed`](Replicator::flushed).
     Flush,
 }
 
@@ -141,6 +141,8 @@ struct Local {
 pub struct Replicator {
     options: Options,
     peers: BTreeMap<PeerId, Peer>,
+    /// Those that may open the core, and since when.
+    expected: BTreeMap<PeerId, Instant>,
     demands: Demands,
     /// Blocks that were asked for.
     flights: HashMap<u64, Flight>,
@@ -162,6 +164,8 @@ pub struct Replicator {
     /// No requests before then.
     pause: Option<Instant>,
     flushing: bool,
+    /// Peers that are greeted when that is done.
+    ungreeted: Vec<PeerId>,
     downloaded: Traffic,
     random: u64,
     lies: u64,
@@ -173,6 +177,7 @@ impl Replicator {
         let mut replicator = Self {
             options,
             peers: BTreeMap::new(),
+            expected: BTreeMap::new(),
             demands: Demands::default(),
             flights: HashMap::new(),
             oldest: VecDeque::new(),
@@ -187,6 +192,7 @@ impl Replicator {
             linger: None,
             pause: None,
             flushing: false,
+            ungreeted: Vec::new(),
             downloaded: Traffic::default(),
             // Neighbouring seeds have to lead apart.
             random: (options.seed.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
@@ -201,17 +207,34 @@ impl Replicator {
         self.actions.pop_front()
     }
 
+    /// We have opened the core with somebody who may do so, too.
+    pub fn expect(&mut self, now: Instant, peer: PeerId) {
+        self.expected.insert(peer, now);
+    }
+
     /// A peer has opened the core, and so have we.
     pub fn connect(&mut self, now: Instant, core: &LocalCore, peer: PeerId, seeks: bool) {
+        self.expected.remove(&peer);
         self.peers.insert(peer, Peer::new(now, seeks));
         let cx = Cx { now, core };
         self.refresh(cx);
-        self.greet(cx, peer);
+        if self.flushing {
+            // What it is told first should be all there is: it may be asking for just that.
+            self.ungreeted.push(peer);
+        } else {
+            self.greet(cx, peer);
+        }
     }
 
     /// A peer is gone.
     pub fn disconnect(&mut self, now: Instant, core: &LocalCore, peer: PeerId) {
-        let Some(gone) = self.peers.remove(&peer) else { return };
+        let awaited = self.expected.remove(&peer).is_some();
+        let Some(gone) = self.peers.remove(&peer) else {
+            if awaited {
+                self.work(Cx { now, core });
+            }
+            return;
+        };
         self.arrived.retain(|arrived| arrived.peer != peer);
         for (id, flight) in gone.in_flight {
             self.lost(peer, id, &flight);
@@ -317,10 +340,22 @@ impl Replicator {
         }
     }
 
-    /// The core was changed: appended to, truncated, flushed.
+    /// The core was changed: appended to, truncated.
     pub fn changed(&mut self, now: Instant, core: &LocalCore) {
-        self.flushing = false;
         self.work(Cx { now, core });
+    }
+
+    /// [`Action::Flush`] is done.
+    pub fn flushed(&mut self, now: Instant, core: &LocalCore) {
+        self.flushing = false;
+        let cx = Cx { now, core };
+        self.refresh(cx);
+        for peer in std::mem::take(&mut self.ungreeted) {
+            if self.peers.contains_key(&peer) {
+                self.greet(cx, peer);
+            }
+        }
+        self.work(cx);
     }
 
     /// The blocks `start..end` were cleared.
@@ -367,7 +402,12 @@ impl Replicator {
 
     /// Is there nothing to keep it for?
     pub fn is_idle(&self) -> bool {
-        self.peers.is_empty() && self.demands.is_empty() && !self.followed
+        self.peers.is_empty() && self.expected.is_empty() && !self.is_wanted()
+    }
+
+    /// Does anybody want anything, or follow the core?
+    pub fn is_wanted(&self) -> bool {
+        self.followed || !self.demands.is_empty()
     }
 
     /// Does anybody want data of this core?

@@ -138,6 +138,9 @@ impl Replicator {
     }
 
     pub(super) fn tell_state_to(&mut self, cx: Cx<'_>, peer: PeerId, always: bool) {
+        if self.ungreeted.contains(&peer) {
+            return;
+        }
         let local = self.local;
         let downloading = self.is_downloading(cx.now);
         let Some(state) = self.peers.get_mut(&peer) else { return };

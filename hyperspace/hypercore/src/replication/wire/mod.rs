@@ -108,6 +108,15 @@ impl Message {
         out.into_vec().into()
     }
 
+    /// Its body, in parts, to be sent one behind the other: so that nobody copies a block to
+    /// put something before it.
+    pub fn to_parts(&self) -> Vec<Bytes> {
+        match self {
+            Self::Data(data) => data.to_parts(),
+            other => vec![other.to_bytes()],
+        }
+    }
+
     /// Reads the body of a message of that kind. `None` for kinds that are not known, which
     /// are to be ignored. Bytes after the message are ignored, too: newer versions put more
     /// there.

@@ -1,0 +1,127 @@
+//! One core on one connection: what the peer asks of us waits here for its turn.
+
+use super::connection::Connection;
+use super::core::{Input, ReplicatedCore};
+use super::pool::{Task, Turn};
+use crate::replication::peer::{PeerId, Traffic};
+use crate::replication::replicator::Work;
+use crate::replication::upload::{Flooded, UploadQueue, answer, block_of};
+use crate::replication::wire::Message;
+use hyperspace_api::{CoreEvent, Peer};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes that are answered before it is somebody else's turn.
+const TURN_BYTES: u64 = 256 << 10;
+
+/// Messages, likewise.
+const TURN_MESSAGES: usize = 128;
+
+/// See the module's text.
+pub(super) struct Channel {
+    pub(super) peer: PeerId,
+    pub(super) core: Arc<ReplicatedCore>,
+    pub(super) connection: Arc<Connection>,
+    /// Has the peer opened it, too?
+    pub(super) open: AtomicBool,
+    closed: AtomicBool,
+    queue: Mutex<UploadQueue>,
+    uploaded: Mutex<Traffic>,
+    turn: Turn,
+}
+
+impl Channel {
+    pub(super) fn new(peer: PeerId, core: Arc<ReplicatedCore>, connection: Arc<Connection>) -> Self {
+        Self {
+            peer,
+            core,
+            connection,
+            open: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            queue: Mutex::default(),
+            uploaded: Mutex::default(),
+            turn: Turn::default(),
+        }
+    }
+
+    /// Who is at the other end.
+    pub(super) fn remote(&self) -> Peer {
+        self.connection.info.peer()
+    }
+
+    /// Blocks that were sent.
+    pub(super) fn uploaded(&self) -> Traffic {
+        *self.uploaded.lock()
+    }
+
+    /// Adds what the peer asks.
+    pub(super) fn ask(self: &Arc<Self>, work: Work) -> Result<(), Flooded> {
+        self.queue.lock().push(work)?;
+        if !matches!(work, Work::Cancel(_)) {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Goes on answering.
+    pub(super) fn wake(self: &Arc<Self>) {
+        self.connection.pool().wake(self.clone());
+    }
+
+    /// Sends a message.
+    pub(super) fn send(&self, message: &Message) -> bool {
+        self.connection.link.send(self, message.kind() as u32, &message.to_parts())
+    }
+
+    /// The channel is closed, by whomever. Tells the core, if that knew of it.
+    pub(super) fn end(self: &Arc<Self>) {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        *self.queue.lock() = UploadQueue::default();
+        self.connection.forget(self);
+        self.core.input(Input::Disconnect { peer: self.peer });
+        if self.core.peers.lock().remove(&self.peer).is_some() {
+            self.core.core.shared().emit(|| CoreEvent::PeerRemove(self.remote()));
+        }
+    }
+
+    fn uploaded_block(&self, index: u64, bytes: u64) {
+        self.uploaded.lock().add(bytes);
+        self.core.uploaded.lock().add(bytes);
+        self.core.core.shared().emit(|| CoreEvent::Upload { index, byte_length: bytes });
+    }
+}
+
+impl Task for Channel {
+    fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
+    fn run(self: Arc<Self>) -> bool {
+        let mut more = false;
+        self.connection.link.corked(&mut || {
+            let mut bytes = 0;
+            for _ in 0..TURN_MESSAGES {
+                if bytes >= TURN_BYTES || self.closed.load(Ordering::Acquire) {
+                    break;
+                }
+                if self.connection.link.is_full() {
+                    self.connection.wait_for_room(&self);
+                    return;
+                }
+                let Some(work) = self.queue.lock().pop() else { return };
+                let Some(message) = answer(&self.core.core, &work) else { continue };
+                bytes += 64;
+                let sent = self.send(&message);
+                if let Some((index, size)) = block_of(&message).filter(|_| sent) {
+                    bytes += size;
+                    self.uploaded_block(index, size);
+                }
+            }
+            more = !self.queue.lock().is_empty();
+        });
+        more
+    }
+}
