@@ -96,8 +96,9 @@ impl Sender {
         self.shared.with(|muxer| muxer.send(channel, kind, parts)).unwrap_or(Err(SendError::Ended))
     }
 
-    /// Waits until less than [`Options::outgoing`](super::Options::outgoing) waits to be
-    /// sent, or the connection is over. May be cancelled.
+    /// Returns at once while less than [`Options::outgoing`](super::Options::outgoing) waits
+    /// to be sent; else waits until that is half as much, or the connection is over. May be
+    /// cancelled.
     pub async fn ready(&self) {
         self.shared.room().await;
     }
