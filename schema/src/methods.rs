@@ -234,5 +234,11 @@ table! {
         event OnPeerRemove = 9: OnNetworkPeerRemove(PeerEvent) -> Void;
         /// A network extension message came in.
         event OnExtension = 10: OnNetworkExtension(ExtensionMessage) -> Void;
+        /// Ours: calls an address, as long as it is not removed.
+        call AddPeer = 28: AddPeer(AddPeerRequest) -> Void;
+        /// Ours: no longer does.
+        call RemovePeer = 29: RemovePeer(RemovePeerRequest) -> Void;
+        /// Ours: the addresses that are called.
+        call PeerAddresses = 30: PeerAddresses(Void) -> PeerAddressesResponse;
     }
 }

@@ -57,7 +57,7 @@ pub use self::download::{Download, DownloadRange};
 pub use self::endpoint::{Endpoint, SOCKET_VARIABLE, Stream};
 pub use self::extension::{Extension, ExtensionMessage};
 pub use self::lock::LockGuard;
-pub use self::network::{NetworkConfig, NetworkEvent, NetworkStatus, RemoteNetworker};
+pub use self::network::{NetworkConfig, NetworkEvent, NetworkStatus, PeerAddress, RemoteNetworker};
 pub use self::queue::QUEUE;
 pub use self::read_stream::{ReadStream, ReadStreamOptions};
 pub use self::watch::{Transfer, Watch};

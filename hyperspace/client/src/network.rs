@@ -91,6 +91,30 @@ impl NetworkStatus {
     }
 }
 
+/// An address that the server calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Who is connected there.
+    pub connected: Option<Key>,
+    /// Why nobody is; `None` also before the first call has come to an end.
+    pub error: Option<String>,
+    /// Is it called again when the server starts again?
+    pub remember: bool,
+}
+
+impl PeerAddress {
+    fn read(at: m::PeerAddress) -> Self {
+        Self {
+            address: at.address,
+            connected: at.remote_public_key.and_then(|key| Key::try_from(key.as_ref()).ok()),
+            error: at.error,
+            remember: at.remember.unwrap_or(false),
+        }
+    }
+}
+
 /// A peer came or went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkEvent {
@@ -235,6 +259,33 @@ impl RemoteNetworker {
             Err(error @ CoreError::Disconnected(_)) => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Has the server call the peer at `HOST:PORT` from now on, for all its clients; with
+    /// `remember`, also when it starts again.
+    pub async fn add_peer(&self, address: &str, remember: bool) -> Result<(), CoreError> {
+        let request = m::AddPeerRequest { address: address.into(), remember: Some(remember) };
+        repeat!(self.client, |session| session.mux.call::<network::AddPeer>(&request, None, false).await)?;
+        Ok(())
+    }
+
+    /// No longer has it call that address; a connection there ends.
+    ///
+    /// # Errors
+    /// If it does not call it.
+    pub async fn remove_peer(&self, address: &str) -> Result<(), CoreError> {
+        let request = m::RemovePeerRequest { address: address.into() };
+        repeat!(self.client, |session| session.mux.call::<network::RemovePeer>(&request, None, false).await)?;
+        Ok(())
+    }
+
+    /// The addresses that the server calls, and how that goes.
+    pub async fn peer_addresses(&self) -> Result<Vec<PeerAddress>, CoreError> {
+        let answer = repeat!(self.client, |session| session
+            .mux
+            .call::<network::PeerAddresses>(&m::Void {}, None, false)
+            .await)?;
+        Ok(answer.addresses.into_iter().map(PeerAddress::read).collect())
     }
 
     /// Registers an extension of all connections.

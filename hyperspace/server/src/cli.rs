@@ -57,6 +57,12 @@ struct Serve {
     /// A node through which to enter the swarm; may be given several times.
     #[arg(short, long, value_name = "HOST:PORT", env = "HYPERSPACE_BOOTSTRAP", value_delimiter = ',')]
     bootstrap: Vec<String>,
+    /// Take calls of peers there, over TCP; may be given several times.
+    #[arg(short, long, value_name = "ADDR:PORT")]
+    listen: Vec<SocketAddr>,
+    /// Call the peer there, over TCP; may be given several times.
+    #[arg(long, value_name = "HOST:PORT")]
+    peer: Vec<String>,
     /// UDP port to prefer.
     #[arg(short, long, value_name = "PORT")]
     network_port: Option<u16>,
@@ -129,6 +135,8 @@ async fn serve(args: Serve) -> Result<ExitCode> {
         no_announce: args.no_announce,
         bootstrap: args.bootstrap,
         network_port: args.network_port,
+        listen: args.listen,
+        peers: args.peer,
         on_client: Some(Arc::new(|change| match change {
             ClientChange::Opened => say!("Remote client opened"),
             ClientChange::Closed => say!("Remote client closed"),
@@ -145,6 +153,9 @@ async fn serve(args: Serve) -> Result<ExitCode> {
         }
         started => started?,
     };
+    for address in server.listening() {
+        say!("Listening for peers on {address}");
+    }
     say!("Listening on {}", server.endpoint());
     notify(sd_notify::NotifyState::Ready);
     tokio::select! {

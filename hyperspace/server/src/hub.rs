@@ -4,9 +4,9 @@
 //! A core leaves the hub when the last handle of the last session is gone; the
 //! store may then evict it.
 
-use crate::Store;
 use crate::lock::{CoreLock, SessionId};
 use crate::mailbox::{Length, Mailbox, Note};
+use crate::store::{Follow, Store};
 use hyperspace_api::{Core, CoreError, CoreEvent, Key, OpenTarget};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -36,6 +36,8 @@ pub(crate) struct Shared<C: Core> {
     told: Mutex<Told>,
     fork: fn(&C) -> u64,
     hub: Cores<C>,
+    /// Peers are asked for it as long as it is open.
+    _follow: Follow,
     task: Mutex<Option<AbortHandle>>,
 }
 
@@ -110,6 +112,7 @@ impl<S: Store> Hub<S> {
             told: Mutex::new(told),
             fork: S::fork,
             hub: self.cores.clone(),
+            _follow: self.store.follow(core),
             task: Mutex::new(None),
         });
         let task = tokio::spawn(pump(Arc::downgrade(&shared), core.events()));

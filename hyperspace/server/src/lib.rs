@@ -25,7 +25,8 @@
 //! has each open core once, whoever opened it, and passes its events to the *mailboxes*
 //! of the sessions; the advisory locks live there too. The [`networker`] adds up what
 //! sessions want announced and looked up, and remembers what is to outlive them; the
-//! network itself plugs in behind [`networker::Swarm`].
+//! network itself plugs in behind [`networker::Swarm`]: [`peers`] is the one of peers that
+//! are known by their address.
 //!
 //! # What clients may rely on
 //! * A growth is told (`OnAppend`) to every handle of every session before the append
@@ -53,6 +54,7 @@ pub mod listen;
 mod lock;
 mod mailbox;
 pub mod networker;
+pub mod peers;
 mod server;
 mod session;
 pub mod simulator;
@@ -66,5 +68,5 @@ pub use config::Endpoint;
 pub use limits::Limits;
 pub use server::{ClientChange, OnClient, Options, Server};
 pub use start::{Config, RunningServer, StartError, Storage, start};
-pub use store::Store;
+pub use store::{Follow, Store};
 pub use transport::Transport;

@@ -7,9 +7,11 @@
 //!
 //! The network itself is behind [`Swarm`]; this module knows no sockets.
 
+pub(crate) mod addresses;
 pub(crate) mod remembered;
 
 use crate::lock::SessionId;
+use crate::peers::PeerAddress;
 use hyperspace_api::{CoreError, DiscoveryKey, Key, Peer};
 use hyperspace_schema::messages as m;
 use parking_lot::Mutex;
@@ -68,6 +70,21 @@ pub trait Swarm: Send + Sync + 'static {
 
     /// Can others reach us through NATs? `None` while unknown.
     fn holepunchable(&self) -> Option<bool>;
+
+    /// Calls the peer at `HOST:PORT` from now on.
+    ///
+    /// # Errors
+    /// If that is no address, or there are too many.
+    fn add_peer(&self, address: &str) -> Result<(), CoreError>;
+
+    /// No longer does, and hangs up. `false` if it did not.
+    fn remove_peer(&self, address: &str) -> bool;
+
+    /// The addresses that are called.
+    fn peer_addresses(&self) -> Vec<PeerAddress>;
+
+    /// Ends all connections; ready when that is done.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// No network: nobody comes, and every wish is carried out at once.
@@ -100,6 +117,22 @@ impl Swarm for Offline {
 
     fn holepunchable(&self) -> Option<bool> {
         None
+    }
+
+    fn add_peer(&self, _: &str) -> Result<(), CoreError> {
+        Err(CoreError::Invalid("This server has no network".into()))
+    }
+
+    fn remove_peer(&self, _: &str) -> bool {
+        false
+    }
+
+    fn peer_addresses(&self) -> Vec<PeerAddress> {
+        Vec::new()
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::lock::SessionId;
 use crate::mailbox::{Mailbox, Note, peers};
+use crate::networker::addresses::Addresses;
 use crate::networker::remembered::Remembered;
 use crate::networker::{Networker, Offline, Swarm, SwarmEvent};
 use crate::session::Session;
@@ -62,6 +63,7 @@ pub(crate) struct Shared<S: Store> {
     pub(crate) hub: Hub<S>,
     pub(crate) networker: Networker,
     pub(crate) remembered: Remembered<<S as Corestore>::Core>,
+    pub(crate) addresses: Addresses<<S as Corestore>::Core>,
     pub(crate) limits: Limits,
     pub(crate) stop: CancellationToken,
     on_client: Option<OnClient>,
@@ -78,10 +80,17 @@ impl<S: Store> Server<S> {
         let identity = store.identity();
         let networker = Networker::new(swarm, identity, options.no_announce, options.limits.topics);
         networker.restore(remembered.all().await);
+        let addresses = Addresses::load(&store).await?;
+        for address in addresses.all().await {
+            if let Err(error) = networker.swarm.add_peer(&address) {
+                tracing::warn!(address, %error, "a remembered peer is not called");
+            }
+        }
         let shared = Arc::new(Shared {
             hub: Hub::new(store),
             networker,
             remembered,
+            addresses,
             limits: options.limits,
             stop: CancellationToken::new(),
             on_client: options.on_client,
@@ -147,6 +156,7 @@ impl<S: Store> Server<S> {
         self.shared.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.shared.networker.swarm.close().await;
         self.shared.hub.release_weak();
         let store = self.shared.hub.store();
         let flushed = store.flush().await;

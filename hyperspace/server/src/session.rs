@@ -9,6 +9,7 @@
 mod cores;
 mod dispatch;
 mod hypercore;
+mod network;
 pub(crate) mod output;
 mod rhythm;
 mod work;

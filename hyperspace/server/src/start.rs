@@ -2,13 +2,20 @@
 
 use crate::config::{self, Endpoint};
 use crate::listen::{ListenError, Listener};
+use crate::networker::Swarm;
+use crate::peers::{Peers, Replicated};
+use crate::store::swarm_keys;
 use crate::{Limits, OnClient, Options, Server};
+use hypercore::replication::{Replication, ReplicationOptions};
 use hypercore::{Corestore, StoreError, StoreOptions};
 use hyperspace_api::CoreError;
 use std::fmt;
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +34,10 @@ pub struct Config {
     pub bootstrap: Vec<String>,
     /// The UDP port to prefer.
     pub network_port: Option<u16>,
+    /// Where peers may call; nowhere by default.
+    pub listen: Vec<SocketAddr>,
+    /// Peers to call, each `HOST:PORT`.
+    pub peers: Vec<String>,
     /// Told when clients come and go.
     pub on_client: Option<OnClient>,
 }
@@ -66,6 +77,20 @@ pub enum StartError {
         /// What is wrong with it.
         source: StoreError,
     },
+    /// Peers cannot call there.
+    #[error("cannot listen for peers on {address}: {source}")]
+    Peers {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A peer cannot be called.
+    #[error("{0}")]
+    Peer(CoreError),
+    /// Cores cannot be exchanged with peers.
+    #[error("cannot replicate: {0}")]
+    Replication(CoreError),
     /// Its own records cannot be read.
     #[error("cannot read what the server remembers: {0}")]
     Records(CoreError),
@@ -84,6 +109,7 @@ impl fmt::Display for Storage {
 /// [`RunningServer::shutdown`].
 pub struct RunningServer {
     endpoint: Endpoint,
+    listening: Vec<SocketAddr>,
     stop: CancellationToken,
     task: Option<JoinHandle<Result<(), CoreError>>>,
 }
@@ -95,12 +121,27 @@ pub async fn start(config: Config) -> Result<RunningServer, StartError> {
     let endpoint = config.endpoint.clone().unwrap_or_else(|| Endpoint::Unix(config::socket_path(None)));
     let listener = Listener::bind(endpoint).await?;
     let store = open(config.storage.clone()).await?;
+    let keys = swarm_keys(&store);
+    let replication =
+        Replication::new(&store, ReplicationOptions::default()).map_err(StartError::Replication)?;
+    let peers = Arc::new(Peers::new(replication, keys));
+    let mut listening = Vec::new();
+    for address in config.listen {
+        match peers.listen(address).await {
+            Ok(at) => listening.push(at),
+            Err(source) => return Err(StartError::Peers { address, source }),
+        }
+    }
+    for address in &config.peers {
+        peers.add_peer(address).map_err(StartError::Peer)?;
+    }
     let options = Options {
         limits: config.limits,
         no_announce: config.no_announce,
         on_client: config.on_client.clone(),
-        swarm: None,
+        swarm: Some(peers.clone()),
     };
+    let store = Replicated::new(store, peers);
     let server = Server::new(store, options).await.map_err(StartError::Records)?;
     let stop = server.stop_token();
     let endpoint = listener.endpoint().clone();
@@ -110,7 +151,7 @@ pub async fn start(config: Config) -> Result<RunningServer, StartError> {
         drop(listener);
         accepted.map_err(|error| CoreError::io("cannot start the server's threads", error)).and(closed)
     });
-    Ok(RunningServer { endpoint, stop, task: Some(task) })
+    Ok(RunningServer { endpoint, listening, stop, task: Some(task) })
 }
 
 async fn open(storage: Storage) -> Result<Corestore, StartError> {
@@ -133,6 +174,11 @@ impl RunningServer {
     /// Where it listens.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Where peers may call.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.listening
     }
 
     /// Stops it: ends all sessions, flushes, removes the socket. Returns when that is

@@ -2,6 +2,7 @@
 
 use hyperspace_api::memory::MemoryStore;
 use hyperspace_api::{CoreError, Corestore, Key};
+use hyperswarm::KeyPair;
 use std::future::Future;
 
 /// A store that a [`Server`](crate::Server) can serve.
@@ -18,15 +19,29 @@ pub trait Store: Corestore {
 
     /// Flushes and lets go of the disk.
     fn close(&self) -> impl Future<Output = Result<(), CoreError>> + Send;
+
+    /// A client has `core` open, until what is returned is dropped: peers are to be asked
+    /// for it.
+    fn follow(&self, _core: &Self::Core) -> Follow {
+        Box::new(())
+    }
 }
+
+/// See [`Store::follow`].
+pub type Follow = Box<dyn std::any::Any + Send + Sync>;
 
 /// What the key pair of the swarm is derived from; that name is the custom of npm's
 /// users of corestore 7 and hyperswarm 4.
 const SWARM_KEY_NAME: &str = "hyperswarm";
 
+/// The key pair by which a store's machine is known in the swarm.
+pub(crate) fn swarm_keys(store: &hypercore::Corestore) -> KeyPair {
+    KeyPair::from_seed(store.derive_key_pair(store.namespace_bytes(), SWARM_KEY_NAME).seed())
+}
+
 impl Store for hypercore::Corestore {
     fn identity(&self) -> Key {
-        Key::from(self.derive_key_pair(self.namespace_bytes(), SWARM_KEY_NAME).public_key())
+        Key::from(swarm_keys(self).public_key())
     }
 
     fn fork(core: &Self::Core) -> u64 {

@@ -65,7 +65,10 @@ fn core_id(call: &Call) -> Option<u64> {
         | Call::AllStatuses(_)
         | Call::RegisterNetworkExtension(_)
         | Call::UnregisterNetworkExtension(_)
-        | Call::SendNetworkExtension(_) => return None,
+        | Call::SendNetworkExtension(_)
+        | Call::AddPeer(_)
+        | Call::RemovePeer(_)
+        | Call::PeerAddresses(_) => return None,
     })
 }
 
@@ -162,6 +165,9 @@ impl<S: Store> Session<S> {
             Call::RegisterNetworkExtension(r) => self.register(ticket, None, r.resource_id)?,
             Call::UnregisterNetworkExtension(r) => self.unregister(ticket, None, r.resource_id)?,
             Call::SendNetworkExtension(r) => self.send_extension(ticket, None, r.resource_id)?,
+            Call::AddPeer(r) => self.add_peer(ticket, r)?,
+            Call::RemovePeer(r) => self.remove_peer(ticket, r)?,
+            Call::PeerAddresses(_) => self.peer_addresses(ticket),
         }
         Ok(())
     }
@@ -312,6 +318,7 @@ impl<S: Store> Session<S> {
             Answer::Configure(r) => frame::response::<network::Configure>(out, id, r),
             Answer::NetworkStatus(r) => frame::response::<network::Status>(out, id, r),
             Answer::AllStatuses(r) => frame::response::<network::AllStatuses>(out, id, r),
+            Answer::PeerAddresses(r) => frame::response::<network::PeerAddresses>(out, id, r),
         }
     }
 }

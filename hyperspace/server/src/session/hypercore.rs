@@ -1,4 +1,4 @@
-//! The methods of open cores, and of the network's configuration.
+//! The methods of open cores.
 
 use super::cores::{OpenCore, Opened, Slot};
 use super::dispatch::{Early, invalid_resource};
@@ -353,24 +353,6 @@ impl<S: Store> Session<S> {
             }))
         };
         self.start(ticket, async { asking.await.into() }, None);
-        Ok(())
-    }
-
-    pub(super) fn configure(&mut self, ticket: Ticket, r: ConfigureNetworkRequest) -> Result<(), CoreError> {
-        let configured = self.server.networker.configure(self.id, &r)?;
-        let (server, leaving) = (self.server.clone(), self.leaving.clone());
-        let room = self.waiting.clone();
-        let configuring = async move {
-            if let Some((topic, presence)) = configured.store {
-                server.remembered.store(topic, presence).await?;
-            }
-            if let Some(topic) = configured.flush {
-                let _waiting = room.enter()?;
-                leaving.run_until_cancelled(server.networker.swarm.flushed(topic)).await;
-            }
-            Ok(Answer::Configure(ConfigureNetworkResponse { status: configured.status }))
-        };
-        self.start(ticket, async { configuring.await.into() }, None);
         Ok(())
     }
 }

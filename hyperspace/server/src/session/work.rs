@@ -38,6 +38,7 @@ pub(super) enum Answer {
     Configure(ConfigureNetworkResponse),
     NetworkStatus(NetworkStatusResponse),
     AllStatuses(AllNetworkStatusesResponse),
+    PeerAddresses(PeerAddressesResponse),
 }
 
 /// How a request ended, and what it leaves in the session.

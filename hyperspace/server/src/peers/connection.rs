@@ -1,0 +1,84 @@
+//! One connection, from handshake to end.
+
+use super::Inner;
+use super::link::StreamLink;
+use super::registry::Verdict;
+use hypercore::replication::wire::{ALIAS, PROTOCOL};
+use hypercore::replication::{AttachError, Attached, ConnectionInfo};
+use hyperspace_api::{DiscoveryKey, Key, Peer};
+use hyperswarm::{Connection, ConnectionError, Event, Options, Sender};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// How a connection went.
+pub(super) enum Ended {
+    /// It was open, and is over.
+    Over(Option<ConnectionError>),
+    /// It was not needed: there is this one to the same peer.
+    Superfluous(Sender),
+    /// It led to ourselves.
+    Ourselves,
+    /// The peer has lied lately.
+    Banned,
+}
+
+impl Inner {
+    /// Runs a connection over `io` until it is over. `kind` and `address` are for people to
+    /// read; `opened` is told who is at the other end.
+    pub(super) async fn run<T>(
+        &self,
+        io: T,
+        initiator: bool,
+        kind: &str,
+        address: String,
+        opened: impl FnOnce(Key),
+    ) -> Result<Ended, ConnectionError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut connection = Connection::new(io, initiator, &self.keys, Options::default()).await?;
+        let remote_public_key = Key::from(connection.remote_public_key());
+        if connection.remote_public_key() == connection.public_key() {
+            return Ok(Ended::Ourselves);
+        }
+        let peer = Peer { remote_public_key, remote_address: address.clone(), kind: kind.to_owned() };
+        let _place = match self.registry.admit(connection.sender(), peer) {
+            Verdict::Kept(place) => place,
+            Verdict::Superfluous(other) => return Ok(Ended::Superfluous(other)),
+        };
+        tracing::debug!(peer = %remote_public_key, address, kind, "connected");
+        connection.pair(PROTOCOL, None);
+        connection.alias(ALIAS, PROTOCOL);
+        let info = ConnectionInfo {
+            remote_public_key,
+            remote_address: address,
+            kind: kind.to_owned(),
+            handshake_hash: *connection.handshake_hash(),
+            is_initiator: initiator,
+        };
+        let attached = match self.replication.attach(info, StreamLink(connection.sender())) {
+            Ok(attached) => attached,
+            Err(AttachError::Banned) => return Ok(Ended::Banned),
+        };
+        // Only now: who waits for the first call to end asks this peer next.
+        opened(remote_public_key);
+        serve(&mut connection, &attached).await;
+        tracing::debug!(peer = %remote_public_key, error = ?connection.error(), "disconnected");
+        Ok(Ended::Over(connection.error()))
+    }
+}
+
+/// Tells replication what the peer does.
+async fn serve(connection: &mut Connection, attached: &Attached<StreamLink>) {
+    while let Some(event) = connection.next().await {
+        match event {
+            Event::Requested { protocol, id, .. } => match DiscoveryKey::try_from(&id[..]) {
+                Ok(discovery_key) => attached.requested(discovery_key),
+                Err(_) => connection.refuse(&protocol, &id),
+            },
+            Event::Withdrawn { .. } => {}
+            Event::Opened { channel, handshake } => attached.opened(channel, &handshake),
+            Event::Message { channel, kind, payload } => attached.message(channel, kind, payload).await,
+            Event::Closed { channel, rejected } => attached.closed(channel, rejected),
+        }
+    }
+}

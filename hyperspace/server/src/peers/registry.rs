@@ -1,0 +1,101 @@
+//! Who is connected: one connection a peer.
+//!
+//! Two peers that call each other at the same time have two connections for a moment. Both
+//! sides keep the same one of them, without talking about it: that of the caller whose key
+//! is the greater. Of two in the same direction, the later counts: the earlier is one that
+//! its caller has lost.
+
+use crate::networker::SwarmEvent;
+use hyperspace_api::{Key, Peer};
+use hyperswarm::Sender;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use tokio::sync::broadcast;
+
+/// Events that a slow listener may fall behind before it misses some.
+const EVENTS: usize = 1024;
+
+pub(super) struct Registry {
+    connected: Mutex<HashMap<Key, Connected>>,
+    events: broadcast::Sender<SwarmEvent>,
+}
+
+#[derive(Clone)]
+struct Connected {
+    sender: Sender,
+    peer: Peer,
+    /// Tells two connections of a peer apart.
+    number: u64,
+}
+
+/// A connection that counts, until it is dropped.
+pub(super) struct Place<'a> {
+    registry: &'a Registry,
+    key: Key,
+    number: u64,
+}
+
+/// What becomes of a new connection.
+pub(super) enum Verdict<'a> {
+    /// It counts.
+    Kept(Place<'a>),
+    /// There is a better one, which is this.
+    Superfluous(Sender),
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { connected: Mutex::default(), events: broadcast::Sender::new(EVENTS) }
+    }
+}
+
+impl Registry {
+    pub(super) fn events(&self) -> broadcast::Receiver<SwarmEvent> {
+        self.events.subscribe()
+    }
+
+    pub(super) fn peers(&self) -> Vec<Peer> {
+        self.connected.lock().values().map(|connected| connected.peer.clone()).collect()
+    }
+
+    /// A connection to `peer` is open.
+    pub(super) fn admit(&self, sender: Sender, peer: Peer) -> Verdict<'_> {
+        let key = peer.remote_public_key;
+        let mut connected = self.connected.lock();
+        let number = match connected.get(&key) {
+            None => 0,
+            Some(other) if !other.sender.is_over() && !replaces(&sender, &other.sender) => {
+                return Verdict::Superfluous(other.sender.clone());
+            }
+            Some(other) => {
+                other.sender.give_up("another connection to the same peer takes its place");
+                // The peer is the same one: it neither left nor came.
+                other.number + 1
+            }
+        };
+        let news = connected.insert(key, Connected { sender, peer: peer.clone(), number }).is_none();
+        drop(connected);
+        if news {
+            let _ = self.events.send(SwarmEvent::PeerAdd(peer));
+        }
+        Verdict::Kept(Place { registry: self, key, number })
+    }
+}
+
+/// Both to the same peer: does the new one count?
+fn replaces(new: &Sender, old: &Sender) -> bool {
+    new.is_initiator() == old.is_initiator()
+        || new.is_initiator() == (new.public_key() > new.remote_public_key())
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut connected = self.registry.connected.lock();
+        if connected.get(&self.key).is_some_and(|connected| connected.number == self.number)
+            && let Some(gone) = connected.remove(&self.key)
+        {
+            drop(connected);
+            let _ = self.registry.events.send(SwarmEvent::PeerRemove(gone.peer));
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! A store whose cores are replicated with [`Peers`].
+
+use super::Peers;
+use crate::store::{Follow, Store};
+use hypercore::{Corestore, LocalCore};
+use hyperspace_api::{Core, CoreError, Key, OpenTarget};
+use std::sync::Arc;
+
+/// The store of a server with peers.
+#[derive(Clone)]
+pub struct Replicated {
+    store: Corestore,
+    peers: Arc<Peers>,
+}
+
+impl Replicated {
+    /// `store`, of which `peers` has the replication.
+    pub fn new(store: Corestore, peers: Arc<Peers>) -> Self {
+        Self { store, peers }
+    }
+}
+
+impl hyperspace_api::Corestore for Replicated {
+    type Core = LocalCore;
+
+    async fn open(&self, target: OpenTarget) -> Result<LocalCore, CoreError> {
+        self.store.open(target).await
+    }
+}
+
+impl Store for Replicated {
+    fn identity(&self) -> Key {
+        self.store.identity()
+    }
+
+    fn fork(core: &LocalCore) -> u64 {
+        core.fork()
+    }
+
+    async fn flush(&self) -> Result<(), CoreError> {
+        self.store.flush().await
+    }
+
+    async fn close(&self) -> Result<(), CoreError> {
+        self.store.close().await
+    }
+
+    /// A core that is ours alone is served when a peer asks for it; one that comes from
+    /// others is asked for, on every connection.
+    fn follow(&self, core: &LocalCore) -> Follow {
+        if core.writable() { Box::new(()) } else { Box::new(self.peers.follow(core)) }
+    }
+}

@@ -1,0 +1,172 @@
+//! Listening, and calling.
+
+use super::connection::Ended;
+use super::{Inner, MAX_ADDRESSES, PeerAddress};
+use hyperspace_api::{CoreError, Key};
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+const KIND: &str = "tcp";
+/// How long a call may ring.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause after the first call that failed, and the longest one: it doubles.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// A connection that lasted so long was a good one: the next call comes soon.
+const LASTED: Duration = Duration::from_secs(10);
+/// The pause after a caller could not be taken, since the system has no more descriptors:
+/// no event tells when it has.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// An address that is called until this is dropped.
+pub(super) struct Called {
+    state: Arc<Mutex<State>>,
+    /// Has the first call succeeded or failed?
+    tried: watch::Receiver<bool>,
+    stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    connected: Option<Key>,
+    error: Option<String>,
+}
+
+impl Called {
+    pub(super) fn describe(&self, address: &str) -> PeerAddress {
+        let state = self.state.lock();
+        PeerAddress { address: address.to_owned(), connected: state.connected, error: state.error.clone() }
+    }
+}
+
+impl Drop for Called {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Inner {
+    /// Takes calls, for ever.
+    pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let (stream, address) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot take a peer's call");
+                    sleep(EXHAUSTED).await;
+                    continue;
+                }
+            };
+            let Ok(place) = self.places.clone().try_acquire_owned() else {
+                tracing::warn!(%address, "too many connections: a peer is turned away");
+                continue;
+            };
+            let (inner, stop) = (self.clone(), self.stop.clone());
+            self.tasks.spawn(stop.run_until_cancelled_owned(async move {
+                let _place = place;
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY");
+                }
+                let ended = inner.run(stream, false, KIND, address.to_string(), |_| {}).await;
+                if let Err(error) = ended {
+                    tracing::debug!(%address, %error, "a call came to nothing");
+                }
+            }));
+        }
+    }
+
+    /// Calls `address` from now on, unless it is called already.
+    pub(super) fn call(self: Arc<Self>, address: &str) -> Result<(), CoreError> {
+        let mut called = self.called.lock();
+        if called.contains_key(address) {
+            return Ok(());
+        }
+        if called.len() >= MAX_ADDRESSES {
+            return Err(CoreError::Invalid(format!("At most {MAX_ADDRESSES} addresses can be called")));
+        }
+        let (tell, tried) = watch::channel(false);
+        let stop = self.stop.child_token();
+        let state = Arc::new(Mutex::new(State::default()));
+        called.insert(address.to_owned(), Called { state: state.clone(), tried, stop: stop.clone() });
+        drop(called);
+        let (inner, address) = (self.clone(), address.to_owned());
+        self.tasks.spawn(stop.run_until_cancelled_owned(async move {
+            inner
+                .keep_calling(&address, &state, || {
+                    let _ = tell.send(true);
+                })
+                .await;
+        }));
+        Ok(())
+    }
+
+    /// Was some address not called yet?
+    pub(super) fn is_calling(&self) -> bool {
+        self.called.lock().values().any(|called| !*called.tried.borrow())
+    }
+
+    /// Returns when every address was called once.
+    pub(super) async fn first_calls(&self) {
+        let tried: Vec<_> = self.called.lock().values().map(|called| called.tried.clone()).collect();
+        for mut tried in tried {
+            // An error: it is no longer called.
+            let _ = tried.wait_for(|tried| *tried).await;
+        }
+    }
+
+    async fn keep_calling(&self, address: &str, state: &Mutex<State>, tried: impl FnOnce()) {
+        let mut tried = Some(tried);
+        let mut pause = PAUSES.0;
+        loop {
+            let began = Instant::now();
+            let opened = |key| {
+                *state.lock() = State { connected: Some(key), error: None };
+                if let Some(tried) = tried.take() {
+                    tried();
+                }
+            };
+            let error = match self.call_once(address, opened).await {
+                Ok(Ended::Over(None)) => "the peer hung up".to_owned(),
+                Ok(Ended::Over(Some(error))) => error.to_string(),
+                Ok(Ended::Ourselves) => "this is our own address".to_owned(),
+                Ok(Ended::Banned) => "the peer has sent what it could not prove".to_owned(),
+                Ok(Ended::Superfluous(other)) => {
+                    let key = Key::from(other.remote_public_key());
+                    *state.lock() = State { connected: Some(key), error: None };
+                    if let Some(tried) = tried.take() {
+                        tried();
+                    }
+                    // Why it ends is told by whoever has it.
+                    let _ = other.closed().await;
+                    "the peer hung up".to_owned()
+                }
+                Err(error) => error.to_string(),
+            };
+            tracing::debug!(address, error, "calling again later");
+            *state.lock() = State { connected: None, error: Some(error) };
+            if let Some(tried) = tried.take() {
+                tried();
+            }
+            if began.elapsed() >= LASTED {
+                pause = PAUSES.0;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn call_once(&self, address: &str, opened: impl FnOnce(Key)) -> io::Result<Ended> {
+        let Ok(_place) = self.places.clone().try_acquire_owned() else {
+            return Err(io::Error::other("there are too many connections"));
+        };
+        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
+        stream.set_nodelay(true)?;
+        let remote = stream.peer_addr().map_or_else(|_| address.to_owned(), |remote| remote.to_string());
+        self.run(stream, true, KIND, remote, opened).await.map_err(io::Error::other)
+    }
+}
