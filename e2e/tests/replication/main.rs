@@ -1,4 +1,5 @@
 //! Cores between servers that know each other's address.
 
+mod extensions;
 mod support;
 mod two_servers;

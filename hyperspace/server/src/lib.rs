@@ -48,6 +48,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod extensions;
 mod hub;
 mod limits;
 pub mod listen;

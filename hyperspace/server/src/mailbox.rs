@@ -6,6 +6,7 @@ mod lengths;
 pub(crate) use lengths::Length;
 
 use crate::session::output::Output;
+use bytes::Bytes;
 use futures::task::AtomicWaker;
 use hyperspace_api::{Key, Peer};
 use hyperspace_schema::{frame, messages as m, methods};
@@ -56,6 +57,13 @@ pub(crate) enum Note {
         seq: u64,
         byte_length: u64,
     },
+    /// `id` is 0 for an extension of the network.
+    Extension {
+        id: u32,
+        resource: u64,
+        from: Key,
+        data: Bytes,
+    },
     NetworkPeerAdd {
         peer: Peer,
     },
@@ -63,6 +71,9 @@ pub(crate) enum Note {
         peer: Peer,
     },
 }
+
+/// Bytes of extensions' messages that wait for one session; more are dropped.
+const EXTENSION_BYTES: usize = 16 << 20;
 
 /// The events that wait for one session.
 pub(crate) struct Mailbox {
@@ -80,6 +91,8 @@ struct State {
     /// The session is running, or will look without being woken.
     awake: bool,
     overflown: bool,
+    /// Bytes of the extensions' messages in the queue.
+    extension_bytes: usize,
 }
 
 /// The client is too slow for the events that it asked for.
@@ -98,7 +111,11 @@ impl Mailbox {
         match note {
             Note::Append { id, length } => state.lengths_of(id, note).grown(length),
             Note::Truncate { id, length } => state.lengths_of(id, note).cut(length),
+            Note::Extension { ref data, .. } if state.extension_bytes + data.len() > EXTENSION_BYTES => {}
             note => {
+                if let Note::Extension { data, .. } = &note {
+                    state.extension_bytes += data.len();
+                }
                 let waiting = state.queue.len() - state.lengths.len();
                 let lossy = matches!(note, Note::Download { .. } | Note::Upload { .. });
                 if waiting >= self.limit * 8 {
@@ -157,7 +174,12 @@ impl Mailbox {
                     let lengths = state.lengths.remove(&id).unwrap_or_default();
                     lengths.into_told().for_each(|length| Note::Append { id, length }.encode(out));
                 }
-                note => note.encode(out),
+                note => {
+                    if let Note::Extension { data, .. } = &note {
+                        state.extension_bytes = state.extension_bytes.saturating_sub(data.len());
+                    }
+                    note.encode(out);
+                }
             }
         }
         Ok(())
@@ -201,7 +223,11 @@ impl Note {
             | Self::Wait { id, .. }
             | Self::Download { id, .. }
             | Self::Upload { id, .. } => Some(*id),
-            Self::Feed { .. } | Self::NetworkPeerAdd { .. } | Self::NetworkPeerRemove { .. } => None,
+            // It is the resource that is closed.
+            Self::Extension { .. }
+            | Self::Feed { .. }
+            | Self::NetworkPeerAdd { .. }
+            | Self::NetworkPeerRemove { .. } => None,
         }
     }
 
@@ -244,6 +270,18 @@ impl Note {
             Self::Upload { id, seq, byte_length } => {
                 let event = m::UploadEvent { id: id.into(), seq, byte_length };
                 frame::request::<hypercore::OnUpload>(out, 0, &event);
+            }
+            Self::Extension { id, resource, from, data } => {
+                let message = m::ExtensionMessage {
+                    id: id.into(),
+                    resource_id: resource,
+                    remote_public_key: Some(Bytes::copy_from_slice(from.as_ref())),
+                    data,
+                };
+                match id {
+                    0 => frame::request::<network::OnExtension>(out, 0, &message),
+                    _ => frame::request::<hypercore::OnExtension>(out, 0, &message),
+                }
             }
             Self::NetworkPeerAdd { peer: p } => {
                 frame::request::<network::OnPeerAdd>(out, 0, &m::PeerEvent { id: 0, peer: peer(p) });

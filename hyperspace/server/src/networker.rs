@@ -10,6 +10,7 @@
 pub(crate) mod addresses;
 pub(crate) mod remembered;
 
+use crate::extensions::{ExtensionEnd, Silent};
 use crate::lock::SessionId;
 use crate::peers::PeerAddress;
 use hyperspace_api::{CoreError, DiscoveryKey, Key, Peer};
@@ -75,16 +76,29 @@ pub trait Swarm: Send + Sync + 'static {
     ///
     /// # Errors
     /// If that is no address, or there are too many.
-    fn add_peer(&self, address: &str) -> Result<(), CoreError>;
+    fn add_peer(&self, _address: &str) -> Result<(), CoreError> {
+        Err(CoreError::Invalid("This server calls no peers".into()))
+    }
 
     /// No longer does, and hangs up. `false` if it did not.
-    fn remove_peer(&self, address: &str) -> bool;
+    fn remove_peer(&self, _address: &str) -> bool {
+        false
+    }
 
     /// The addresses that are called.
-    fn peer_addresses(&self) -> Vec<PeerAddress>;
+    fn peer_addresses(&self) -> Vec<PeerAddress> {
+        Vec::new()
+    }
+
+    /// Registers an extension of all connections. It is not registered yet.
+    fn extension(&self, _name: &str) -> Result<Box<dyn ExtensionEnd>, CoreError> {
+        Ok(Box::new(Silent))
+    }
 
     /// Ends all connections; ready when that is done.
-    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// No network: nobody comes, and every wish is carried out at once.
@@ -117,22 +131,6 @@ impl Swarm for Offline {
 
     fn holepunchable(&self) -> Option<bool> {
         None
-    }
-
-    fn add_peer(&self, _: &str) -> Result<(), CoreError> {
-        Err(CoreError::Invalid("This server has no network".into()))
-    }
-
-    fn remove_peer(&self, _: &str) -> bool {
-        false
-    }
-
-    fn peer_addresses(&self) -> Vec<PeerAddress> {
-        Vec::new()
-    }
-
-    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(std::future::ready(()))
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `extensions` | messages of programs, beside the cores |
 //! | `link` | replication's view of a connection |
 //! | `connection` | one connection, from handshake to end |
 //! | `registry` | who is connected: one connection a peer |
@@ -18,6 +19,7 @@
 //! away. [`MAX_ADDRESSES`] addresses to call.
 
 mod connection;
+mod extensions;
 mod link;
 mod registry;
 mod replicated;
@@ -25,7 +27,9 @@ mod tcp;
 
 pub use replicated::Replicated;
 
+use crate::extensions::ExtensionEnd;
 use crate::networker::{Presence, Swarm, SwarmEvent};
+use extensions::NetworkExtensions;
 use hypercore::LocalCore;
 use hypercore::replication::{Followed, Looking, Replication};
 use hyperspace_api::{CoreError, DiscoveryKey, Key, Peer};
@@ -71,6 +75,7 @@ struct Inner {
     replication: Replication,
     keys: KeyPair,
     registry: Registry,
+    extensions: Arc<NetworkExtensions>,
     called: Mutex<BTreeMap<String, Called>>,
     places: Arc<Semaphore>,
     stop: CancellationToken,
@@ -85,6 +90,7 @@ impl Peers {
                 replication,
                 keys,
                 registry: Registry::default(),
+                extensions: Arc::default(),
                 called: Mutex::default(),
                 places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
                 stop: CancellationToken::new(),
@@ -177,6 +183,10 @@ impl Swarm for Peers {
 
     fn remove_peer(&self, address: &str) -> bool {
         self.inner.called.lock().remove(address).is_some()
+    }
+
+    fn extension(&self, name: &str) -> Result<Box<dyn ExtensionEnd>, CoreError> {
+        self.inner.extensions.register(name)
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -1,5 +1,6 @@
 //! The server: one store, its sessions, and what they share.
 
+use crate::extensions::Extensions;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::lock::SessionId;
@@ -11,7 +12,7 @@ use crate::session::Session;
 use crate::transport::Transport;
 use crate::workers::Workers;
 use crate::{Store, listen};
-use hyperspace_api::{CoreError, Corestore};
+use hyperspace_api::{CoreError, Corestore, Key};
 use hyperspace_schema::messages as m;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -62,6 +63,8 @@ pub struct Server<S: Store> {
 pub(crate) struct Shared<S: Store> {
     pub(crate) hub: Hub<S>,
     pub(crate) networker: Networker,
+    pub(crate) core_extensions: Extensions<Key>,
+    pub(crate) network_extensions: Extensions<()>,
     pub(crate) remembered: Remembered<<S as Corestore>::Core>,
     pub(crate) addresses: Addresses<<S as Corestore>::Core>,
     pub(crate) limits: Limits,
@@ -89,6 +92,8 @@ impl<S: Store> Server<S> {
         let shared = Arc::new(Shared {
             hub: Hub::new(store),
             networker,
+            core_extensions: Extensions::default(),
+            network_extensions: Extensions::default(),
             remembered,
             addresses,
             limits: options.limits,

@@ -8,6 +8,7 @@
 
 mod cores;
 mod dispatch;
+mod extensions;
 mod hypercore;
 mod network;
 pub(crate) mod output;
@@ -15,6 +16,7 @@ mod rhythm;
 mod work;
 
 use crate::Store;
+use crate::extensions::Use;
 use crate::limits::Limits;
 use crate::lock::SessionId;
 use crate::mailbox::{Mailbox, Overflown};
@@ -102,7 +104,7 @@ struct Resource {
 enum ResourceKind {
     /// A pending get or download.
     Pending(CancellationToken),
-    Extension,
+    Extension(Use),
 }
 
 /// Counts the requests that wait for peers or for other sessions, of all in progress.

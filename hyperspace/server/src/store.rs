@@ -1,5 +1,6 @@
 //! What the server asks of a store beyond opening cores.
 
+use crate::extensions::{ExtensionEnd, Silent};
 use hyperspace_api::memory::MemoryStore;
 use hyperspace_api::{CoreError, Corestore, Key};
 use hyperswarm::KeyPair;
@@ -24,6 +25,11 @@ pub trait Store: Corestore {
     /// for it.
     fn follow(&self, _core: &Self::Core) -> Follow {
         Box::new(())
+    }
+
+    /// Registers an extension of a core. It is not registered yet.
+    fn extension(_core: &Self::Core, _name: &str) -> Result<Box<dyn ExtensionEnd>, CoreError> {
+        Ok(Box::new(Silent))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One connection, from handshake to end.
 
 use super::Inner;
+use super::extensions::{self, Joined};
 use super::link::StreamLink;
 use super::registry::Verdict;
 use hypercore::replication::wire::{ALIAS, PROTOCOL};
@@ -41,12 +42,13 @@ impl Inner {
             return Ok(Ended::Ourselves);
         }
         let peer = Peer { remote_public_key, remote_address: address.clone(), kind: kind.to_owned() };
-        let _place = match self.registry.admit(connection.sender(), peer) {
+        let _place = match self.registry.admit(connection.sender(), peer.clone()) {
             Verdict::Kept(place) => place,
             Verdict::Superfluous(other) => return Ok(Ended::Superfluous(other)),
         };
         tracing::debug!(peer = %remote_public_key, address, kind, "connected");
         connection.pair(PROTOCOL, None);
+        connection.pair(extensions::PROTOCOL, None);
         connection.alias(ALIAS, PROTOCOL);
         let info = ConnectionInfo {
             remote_public_key,
@@ -59,26 +61,42 @@ impl Inner {
             Ok(attached) => attached,
             Err(AttachError::Banned) => return Ok(Ended::Banned),
         };
+        let joined = self.extensions.join(peer, connection.sender());
         // Only now: who waits for the first call to end asks this peer next.
         opened(remote_public_key);
-        serve(&mut connection, &attached).await;
+        serve(&mut connection, &attached, &joined).await;
         tracing::debug!(peer = %remote_public_key, error = ?connection.error(), "disconnected");
         Ok(Ended::Over(connection.error()))
     }
 }
 
-/// Tells replication what the peer does.
-async fn serve(connection: &mut Connection, attached: &Attached<StreamLink>) {
+/// Tells those concerned what the peer does.
+async fn serve(connection: &mut Connection, attached: &Attached<StreamLink>, joined: &Joined) {
     while let Some(event) = connection.next().await {
         match event {
+            Event::Requested { protocol, id, .. } if protocol == extensions::PROTOCOL => {
+                joined.requested(&id)
+            }
             Event::Requested { protocol, id, .. } => match DiscoveryKey::try_from(&id[..]) {
                 Ok(discovery_key) => attached.requested(discovery_key),
                 Err(_) => connection.refuse(&protocol, &id),
             },
             Event::Withdrawn { .. } => {}
-            Event::Opened { channel, handshake } => attached.opened(channel, &handshake),
-            Event::Message { channel, kind, payload } => attached.message(channel, kind, payload).await,
-            Event::Closed { channel, rejected } => attached.closed(channel, rejected),
+            Event::Opened { channel, handshake } => {
+                if !joined.opened(channel) {
+                    attached.opened(channel, &handshake);
+                }
+            }
+            Event::Message { channel, kind, payload } => {
+                if !joined.message(channel, &payload) {
+                    attached.message(channel, kind, payload).await;
+                }
+            }
+            Event::Closed { channel, rejected } => {
+                if !joined.closed(channel) {
+                    attached.closed(channel, rejected);
+                }
+            }
         }
     }
 }

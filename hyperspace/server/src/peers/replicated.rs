@@ -1,7 +1,10 @@
 //! A store whose cores are replicated with [`Peers`].
 
 use super::Peers;
+use crate::extensions::{ExtensionEnd, Receiving};
 use crate::store::{Follow, Store};
+use bytes::Bytes;
+use hypercore::replication::Extension;
 use hypercore::{Corestore, LocalCore};
 use hyperspace_api::{Core, CoreError, Key, OpenTarget};
 use std::sync::Arc;
@@ -49,5 +52,28 @@ impl Store for Replicated {
     /// others is asked for, on every connection.
     fn follow(&self, core: &LocalCore) -> Follow {
         if core.writable() { Box::new(()) } else { Box::new(self.peers.follow(core)) }
+    }
+
+    fn extension(core: &LocalCore, name: &str) -> Result<Box<dyn ExtensionEnd>, CoreError> {
+        Ok(Box::new(CoreExtension(core.extension(name)?)))
+    }
+}
+
+/// An extension of a core.
+struct CoreExtension(Extension);
+
+impl ExtensionEnd for CoreExtension {
+    fn receive(&mut self) -> Receiving<'_> {
+        Box::pin(self.0.receive())
+    }
+
+    fn send(&self, to: Option<Key>, payload: Bytes) {
+        let sent = match to {
+            Some(key) => self.0.send(key, payload),
+            None => self.0.broadcast(payload),
+        };
+        if let Err(error) = sent {
+            tracing::debug!(name = self.0.name(), %error, "a message of an extension was not sent");
+        }
     }
 }

@@ -125,7 +125,7 @@ impl<S: Store> Session<S> {
             Call::Close(r) => self.close(ticket, r.id)?,
             Call::RegisterExtension(r) => {
                 let id = self.core_id(r.id)?;
-                self.register(ticket, Some(id), r.resource_id)?;
+                self.register(ticket, Some(id), r)?;
             }
             Call::UnregisterExtension(r) => {
                 let id = self.core_id(r.id)?;
@@ -133,7 +133,7 @@ impl<S: Store> Session<S> {
             }
             Call::SendExtension(r) => {
                 let id = self.core_id(r.id)?;
-                self.send_extension(ticket, Some(id), r.resource_id)?;
+                self.send_extension(ticket, Some(id), r)?;
             }
             Call::AcquireLock(r) => self.acquire_lock(ticket, r.id)?,
             Call::ReleaseLock(r) => self.release_lock(ticket, r.id)?,
@@ -162,9 +162,9 @@ impl<S: Store> Session<S> {
                 let statuses = self.server.networker.all();
                 self.answer(ticket, Answer::AllStatuses(AllNetworkStatusesResponse { statuses }));
             }
-            Call::RegisterNetworkExtension(r) => self.register(ticket, None, r.resource_id)?,
+            Call::RegisterNetworkExtension(r) => self.register(ticket, None, r)?,
             Call::UnregisterNetworkExtension(r) => self.unregister(ticket, None, r.resource_id)?,
-            Call::SendNetworkExtension(r) => self.send_extension(ticket, None, r.resource_id)?,
+            Call::SendNetworkExtension(r) => self.send_extension(ticket, None, r)?,
             Call::AddPeer(r) => self.add_peer(ticket, r)?,
             Call::RemovePeer(r) => self.remove_peer(ticket, r)?,
             Call::PeerAddresses(_) => self.peer_addresses(ticket),

@@ -1,7 +1,7 @@
 //! The methods of open cores.
 
 use super::cores::{OpenCore, Opened, Slot};
-use super::dispatch::{Early, invalid_resource};
+use super::dispatch::Early;
 use super::work::{Answer, Done, Ticket};
 use super::{Resource, ResourceKind, Session};
 use crate::Store;
@@ -58,7 +58,7 @@ impl<S: Store> Session<S> {
             slot.release();
         }
         self.resources.retain(|_, resource| match (&resource.kind, resource.core) {
-            (ResourceKind::Extension, Some(core)) => core != id,
+            (ResourceKind::Extension(_), Some(core)) => core != id,
             _ => true,
         });
         self.mailbox.forget(id);
@@ -67,7 +67,7 @@ impl<S: Store> Session<S> {
     }
 
     /// The resource id must be new.
-    fn check_resource(&self, id: u64) -> Result<(), CoreError> {
+    pub(super) fn check_resource(&self, id: u64) -> Result<(), CoreError> {
         if self.resources.contains_key(&id) {
             return Err(CoreError::Invalid(format!("Resource already exists: {id}")));
         }
@@ -237,49 +237,6 @@ impl<S: Store> Session<S> {
             Ok(Answer::Downloaded(DownloadedResponse { bytes }))
         };
         self.start(ticket, async { counting.await.into() }, None);
-        Ok(())
-    }
-
-    pub(super) fn register(
-        &mut self,
-        ticket: Ticket,
-        core: Option<u32>,
-        resource: u64,
-    ) -> Result<(), CoreError> {
-        self.check_resource(resource)?;
-        self.resources.insert(resource, Resource { core, kind: ResourceKind::Extension });
-        self.answer(ticket, Answer::Void);
-        Ok(())
-    }
-
-    fn check_extension(&self, core: Option<u32>, resource: u64) -> Result<(), CoreError> {
-        match self.resources.get(&resource) {
-            Some(Resource { core: of, kind: ResourceKind::Extension }) if *of == core => Ok(()),
-            _ => Err(invalid_resource(resource)),
-        }
-    }
-
-    pub(super) fn unregister(
-        &mut self,
-        ticket: Ticket,
-        core: Option<u32>,
-        resource: u64,
-    ) -> Result<(), CoreError> {
-        self.check_extension(core, resource)?;
-        self.resources.remove(&resource);
-        self.answer(ticket, Answer::Void);
-        Ok(())
-    }
-
-    /// Nobody is connected yet, so that all of nobody get the message.
-    pub(super) fn send_extension(
-        &mut self,
-        ticket: Ticket,
-        core: Option<u32>,
-        resource: u64,
-    ) -> Result<(), CoreError> {
-        self.check_extension(core, resource)?;
-        self.answer(ticket, Answer::Void);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use super::core::ReplicatedCore;
 use crate::replication::wire::{MAX_EXTENSION_NAME, Message};
 use bytes::Bytes;
-use hyperspace_api::{CoreError, Peer};
+use hyperspace_api::{CoreError, Key, Peer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
@@ -75,10 +75,10 @@ impl Extension {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Sends a message to a peer, on all its connections. Gives on how many: none if it is
+    /// Sends a message to the peer of that public key, on all its connections. Gives on how many: none if it is
     /// gone, or has too much to read already.
-    pub fn send(&self, peer: &Peer, payload: impl Into<Bytes>) -> Result<usize, CoreError> {
-        self.send_to(payload.into(), |other| other.remote_public_key == peer.remote_public_key)
+    pub fn send(&self, peer: Key, payload: impl Into<Bytes>) -> Result<usize, CoreError> {
+        self.send_to(payload.into(), |other| other.remote_public_key == peer)
     }
 
     /// Sends a message to all peers; gives how many it went to.
