@@ -7,7 +7,7 @@
 use crate::lock::{CoreLock, SessionId};
 use crate::mailbox::{Length, Mailbox, Note};
 use crate::store::{Follow, Store};
-use hyperspace_api::{Core, CoreError, CoreEvent, Key, OpenTarget};
+use hyperspace_api::{Core, CoreError, CoreEvent, Key, OpenTarget, Peer};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -50,6 +50,8 @@ struct Told {
     length: u64,
     /// The fork it is of, as far as told.
     fork: u64,
+    /// The peers that were told of, or that were there before anybody listened.
+    peers: Vec<Peer>,
 }
 
 struct Listener {
@@ -105,7 +107,7 @@ impl<S: Store> Hub<S> {
         }
         // In this order: nothing happens between them that is not noticed.
         let (fork, events) = (S::fork(core), core.events());
-        let told = Told { listeners: Vec::new(), events, length: core.length(), fork };
+        let told = Told { listeners: Vec::new(), events, length: core.length(), fork, peers: core.peers() };
         let shared = Arc::new(Shared {
             core: core.clone(),
             lock: CoreLock::default(),
@@ -171,6 +173,11 @@ impl<C: Core> Shared<C> {
         }
         let now = Length { blocks: self.core.length(), bytes: self.core.byte_length() };
         told.grown(now);
+        let there = self.core.peers();
+        for gone in told.peers.clone().into_iter().filter(|peer| !there.contains(peer)) {
+            told.peer_removed(gone);
+        }
+        there.into_iter().for_each(|peer| told.peer_opened(peer));
     }
 
     fn happened(&self, told: &mut Told, event: CoreEvent) {
@@ -190,12 +197,8 @@ impl<C: Core> Shared<C> {
             CoreEvent::Upload { index: seq, byte_length } => {
                 told.tell(|l| l.uploads.then_some(Note::Upload { id: l.id, seq, byte_length }));
             }
-            CoreEvent::PeerOpen(peer) => {
-                told.tell(|l| Some(Note::PeerOpen { id: l.id, peer: peer.clone() }));
-            }
-            CoreEvent::PeerRemove(peer) => {
-                told.tell(|l| Some(Note::PeerRemove { id: l.id, peer: peer.clone() }));
-            }
+            CoreEvent::PeerOpen(peer) => told.peer_opened(peer),
+            CoreEvent::PeerRemove(peer) => told.peer_removed(peer),
             CoreEvent::Closed => told.tell(|l| Some(Note::Close { id: l.id })),
         }
     }
@@ -218,6 +221,20 @@ impl Told {
         if length.blocks > self.length {
             self.length = length.blocks;
             self.tell(|l| Some(Note::Append { id: l.id, length }));
+        }
+    }
+
+    fn peer_opened(&mut self, peer: Peer) {
+        if !self.peers.contains(&peer) {
+            self.tell(|l| Some(Note::PeerOpen { id: l.id, peer: peer.clone() }));
+            self.peers.push(peer);
+        }
+    }
+
+    fn peer_removed(&mut self, peer: Peer) {
+        if let Some(at) = self.peers.iter().position(|known| *known == peer) {
+            self.peers.swap_remove(at);
+            self.tell(|l| Some(Note::PeerRemove { id: l.id, peer: peer.clone() }));
         }
     }
 

@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, broadcast};
 
-/// Events that a slow receiver may fall behind before it misses some.
-const EVENTS: usize = 256;
+/// Events that a slow receiver may fall behind before it misses some. Each takes about 100
+/// bytes of every open core that anybody listens to, whether it is used or not.
+const EVENTS: usize = 32;
 
 /// Heads that are remembered until they are flushed; with more, the ones between are left
 /// out, which only makes [`CoreShared::flushed`] lag.
@@ -298,7 +299,10 @@ fn damaged_tree(key: &Key, error: ReadError<CoreError>) -> CoreError {
 
 impl Tailed for CoreShared {
     fn folded(&self, journal: JournalId) {
-        let stale = self.tail.write().folded(journal);
+        // At once, for whoever looks: what has just left the tail must not be looked for in a
+        // page that was cached before it was there.
+        let mut tail = self.tail.write();
+        let stale = tail.folded(journal);
         self.cache.invalidate(&stale);
     }
 }
@@ -340,10 +344,15 @@ impl NodeSource for Nodes<'_> {
         let (key, slot) = PageKey::of(index);
         let page = match self.core.cache.page(key) {
             Lookup::Hit(page, _) => page,
-            Lookup::Miss(generation) => match self.engine.load_page(self.core.id, key)? {
-                Some(page) => self.engine.budget().put_page(&self.core.cache, key, page, generation),
-                None => return Ok(None),
-            },
+            Lookup::Miss(generation) => {
+                // That there is no such page is worth remembering, too: who fetches a sparse core
+                // looks for nodes that are not there all the time.
+                let page = self.engine.load_page(self.core.id, key)?.unwrap_or_default();
+                if !self.engine.caches() {
+                    return Ok(page.get(slot, index));
+                }
+                self.engine.budget().put_page(&self.core.cache, key, page, generation)
+            }
         };
         Ok(page.get(slot, index))
     }

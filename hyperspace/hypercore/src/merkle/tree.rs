@@ -108,7 +108,8 @@ impl Tree {
             nodes.push(Node { index, size: sizes.next().unwrap_or_default(), hash });
             index += 2;
         });
-        let mut roots = Vec::with_capacity(64);
+        // Kept for as long as the core is open.
+        let mut roots = Vec::with_capacity(new.count_ones() as usize + 1);
         let mut level = 0..nodes.len();
         let mut pairs = Vec::with_capacity(level.len() / 2 + 1);
         for depth in 0u32.. {
