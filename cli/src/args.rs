@@ -1,6 +1,7 @@
 //! The command line of `hyperdrive`.
 
 use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -85,6 +86,11 @@ pub enum Command {
         /// How much of each file is held here, too
         #[arg(long)]
         storage: bool,
+    },
+    /// The addresses of peers that the server calls
+    Peer {
+        #[command(subcommand)]
+        action: Peer,
     },
     /// Copy a folder of the computer into a drive
     Import {
@@ -227,6 +233,12 @@ pub struct Start {
     /// DHT bootstrap node HOST:PORT for an embedded server (repeatable; `none` for no network)
     #[arg(long, value_name = "ADDRESS", env = "HYPERSPACE_BOOTSTRAP", value_delimiter = ',')]
     pub bootstrap: Vec<String>,
+    /// Where an embedded server takes calls of peers, over TCP (repeatable)
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<SocketAddr>,
+    /// Call the peer there, over TCP, as long as the server runs (repeatable)
+    #[arg(long, value_name = "HOST:PORT")]
+    pub peer: Vec<String>,
     /// Do not mount
     #[arg(long)]
     pub no_fuse: bool,
@@ -239,6 +251,28 @@ pub struct Start {
     /// Replace a dead mount
     #[arg(long)]
     pub force: bool,
+}
+
+/// `peer`
+#[derive(Debug, Subcommand)]
+pub enum Peer {
+    /// Call the peer at HOST:PORT from now on, also after restarts of the server
+    Add {
+        /// Where it takes calls
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
+        /// Only until the server stops
+        #[arg(long)]
+        once: bool,
+    },
+    /// Do not call HOST:PORT any longer
+    Remove {
+        /// As it was added
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
+    },
+    /// Who is called, and how that goes
+    List,
 }
 
 /// A drive, by a path in it or by its key.

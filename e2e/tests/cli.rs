@@ -9,6 +9,8 @@ mod drives;
 mod files;
 #[path = "cli/history.rs"]
 mod history;
+#[path = "cli/peers.rs"]
+mod peers;
 #[path = "cli/starting.rs"]
 mod starting;
 #[path = "cli/usage.rs"]

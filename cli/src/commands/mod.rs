@@ -4,6 +4,7 @@ mod copy;
 mod drives;
 mod files;
 mod history;
+mod peers;
 mod start;
 mod stop;
 mod system;
@@ -66,6 +67,7 @@ async fn dispatch(setup: &Setup, command: Command) -> anyhow::Result<()> {
         Command::Stats { target, storage } => {
             drives::stats(setup, &self::target(&target)?, target.root, storage).await
         }
+        Command::Peer { action } => peers::run(setup, &action).await,
         Command::Import { dir, key, no_seed, watch, no_ignore, all, keep } => {
             let key = key.as_deref().map(self::key).transpose()?;
             let options = hyperdrive_service::ImportOptions { ignore_files: !no_ignore, all, keep };

@@ -4,7 +4,7 @@ use super::stop::Stop;
 use super::{Setup, key};
 use crate::args::Start;
 use anyhow::Context;
-use hyperdrive_service::{Endpoint, Service, ServiceOptions};
+use hyperdrive_service::{Endpoint, Peers, Service, ServiceOptions};
 use std::path::PathBuf;
 
 pub async fn start(setup: &Setup, args: Start) -> anyhow::Result<()> {
@@ -30,15 +30,22 @@ pub async fn start(setup: &Setup, args: Start) -> anyhow::Result<()> {
                     options.endpoint
                 );
             }
+            if !args.listen.is_empty() {
+                eprintln!(
+                    "hyperdrive: --listen is not used: the server that listens at {} was started with its own",
+                    options.endpoint
+                );
+            }
+            call(&options.endpoint, &args.peer).await?;
             None
         }
         false if args.no_embedded => anyhow::bail!(
             "No Hyperspace server is listening at {}. Start one with: hyperspace, or leave out --no-embedded",
             options.endpoint
         ),
-        false => Some(embedded(&options.endpoint, storage, args.bootstrap).await?),
+        false => Some(embedded(&options.endpoint, storage, &args).await?),
     };
-    let ran = run(setup, options, server.is_some(), &mut stop).await;
+    let ran = run(setup, options, server.as_ref(), &mut stop).await;
     if let Some(server) = server {
         server.shutdown().await.context("The embedded server did not stop well")?;
     }
@@ -46,8 +53,14 @@ pub async fn start(setup: &Setup, args: Start) -> anyhow::Result<()> {
 }
 
 /// Runs the service until a signal, or until somebody unmounts the drive.
-async fn run(setup: &Setup, options: ServiceOptions, embedded: bool, stop: &mut Stop) -> anyhow::Result<()> {
+async fn run(
+    setup: &Setup,
+    options: ServiceOptions,
+    embedded: Option<&hyperspace::RunningServer>,
+    stop: &mut Stop,
+) -> anyhow::Result<()> {
     let fuse = options.fuse;
+    let listening: Vec<_> = embedded.iter().flat_map(|server| server.listening()).collect();
     let service = tokio::select! {
         started = Service::start(options) => started?,
         () = stop.asked() => return Ok(()),
@@ -58,13 +71,17 @@ async fn run(setup: &Setup, options: ServiceOptions, embedded: bool, stop: &mut 
         "rootDriveKey": root,
         "mnt": service.mnt(),
         "mounted": fuse,
-        "embedded": embedded,
+        "embedded": embedded.is_some(),
+        "listening": listening,
         "replaced": service.replaced().map(|key| key.to_string()),
     });
     // That nobody reads what we say is no reason to stop.
     let _ = setup.output.result(&facts, |out| {
-        if embedded {
+        if embedded.is_some() {
             writeln!(out, "No Hyperspace server was listening: running one in this process.")?;
+        }
+        for address in &listening {
+            writeln!(out, "Peers may call at {address}")?;
         }
         match fuse {
             true => writeln!(out, "Mounted {root} at {}", service.mnt().display())?,
@@ -98,10 +115,24 @@ async fn is_listening(endpoint: &Endpoint) -> bool {
     }
 }
 
+/// Has a server that runs already call peers. What it calls by itself it goes on to
+/// remember.
+async fn call(endpoint: &Endpoint, addresses: &[String]) -> anyhow::Result<()> {
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let peers = Peers::connect(endpoint.clone()).await?;
+    let known = peers.list().await?;
+    for address in addresses.iter().filter(|address| known.iter().all(|peer| peer.address != **address)) {
+        peers.add(address, false).await?;
+    }
+    Ok(())
+}
+
 async fn embedded(
     endpoint: &Endpoint,
     storage: PathBuf,
-    bootstrap: Vec<String>,
+    args: &Start,
 ) -> anyhow::Result<hyperspace::RunningServer> {
     let listen = match endpoint {
         Endpoint::Unix(path) => hyperspace::Endpoint::Unix(path.clone()),
@@ -115,7 +146,9 @@ async fn embedded(
     let config = hyperspace::Config {
         storage: hyperspace::Storage::Folder(storage),
         endpoint: Some(listen),
-        bootstrap,
+        bootstrap: args.bootstrap.clone(),
+        listen: args.listen.clone(),
+        peers: args.peer.clone(),
         ..hyperspace::Config::default()
     };
     hyperspace::start(config).await.context("Could not start a Hyperspace server")

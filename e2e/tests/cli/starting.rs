@@ -52,7 +52,7 @@ fn the_first_command_of_the_manual() {
     let facts: Value = serde_json::from_str(&service.wait_for_line("rootDriveKey")).expect("JSON");
     let expected = json!({
         "event": "started", "rootDriveKey": key, "mnt": mnt, "mounted": true, "embedded": true,
-        "replaced": null,
+        "listening": [], "replaced": null,
     });
     assert_eq!(facts, expected);
     assert_eq!(fs::read_to_string(world.at("file")).expect("the file"), "kept");

@@ -18,6 +18,7 @@ const WRONG: &[(&str, &[&str], &str)] = &[
     ("seed", &["--nonsense"], "--nonsense"),
     ("unseed", &["a", "b"], "b"),
     ("stats", &["--nonsense"], "--nonsense"),
+    ("peer", &["add"], "<HOST:PORT>"),
     ("import", &["/nonexistent-folder"], "is not a folder"),
     ("import", &[".", "no-key"], "is no drive key"),
     ("export", &["no-key"], "is no drive key"),
