@@ -1,7 +1,7 @@
 //! How fast the layers are, one above the other. For a look, in release mode:
 //!
 //! ```text
-//! cargo run --release -p hyperswarm --example throughput
+//! cargo run --release -p hyperswarm --example throughput [protomux | stream | connection]
 //! ```
 
 use bytes::{Bytes, BytesMut};
@@ -126,13 +126,21 @@ async fn connections(size: usize, count: usize, both: bool) -> Result<()> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    muxers(BLOCK, TOTAL / BLOCK)?;
-    muxers(100, 10_000_000)?;
-    streams(BLOCK, TOTAL / BLOCK)?;
-    streams(100, 1_000_000)?;
+    let only = std::env::args().nth(1);
+    let wanted = |part: &str| only.as_ref().is_none_or(|only| only == part);
+    if wanted("protomux") {
+        muxers(BLOCK, TOTAL / BLOCK)?;
+        muxers(100, 10_000_000)?;
+    }
+    if wanted("stream") {
+        streams(BLOCK, TOTAL / BLOCK)?;
+        streams(100, 1_000_000)?;
+    }
     for both in [false, true] {
-        connections(BLOCK, TOTAL / BLOCK, both).await?;
-        connections(100, 4_000_000, both).await?;
+        if wanted("connection") {
+            connections(BLOCK, TOTAL / BLOCK, both).await?;
+            connections(100, 4_000_000, both).await?;
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A connection to a peer: a secret stream over any byte stream of tokio, and the channels
 //! on it.
 //!
-//! A [`Connection`] belongs to one owner, who asks it for the [`Event`](crate::Event)s of
+//! A [`Connection`] belongs to one owner, who asks it for the [`Event`]s of
 //! all its channels, in the order in which they came. To send, to open and to close, there
 //! are as many [`Sender`]s as one likes. Behind both is one task, which ends with the
 //! owner; a channel costs an entry in a table, and no task.
