@@ -15,10 +15,10 @@ pub const MAX_REQUESTS: usize = 1024;
 
 /// A peer that answers within this time is near: what its window holds is soon here, and
 /// what counts is that there is always something to do.
-const NEAR: Duration = Duration::from_millis(10);
+const NEAR: Duration = Duration::from_millis(30);
 
 /// Bytes that a near peer is always asked for at once.
-const MIN_BYTES: u64 = 1 << 20;
+const MIN_BYTES: u64 = 4 << 20;
 
 /// Bytes that one peer may owe us.
 pub const MAX_BYTES: u64 = 16 << 20;
@@ -47,7 +47,7 @@ impl Default for Window {
 impl Window {
     /// How many requests may be out.
     pub fn requests(&self) -> usize {
-        let near = self.shortest.is_some_and(|(shortest, _)| shortest < NEAR);
+        let near = self.smoothed.is_some_and(|smoothed| smoothed < NEAR);
         let floor = match self.size {
             size if near && size > 0 => ((MIN_BYTES / size) as usize).clamp(MIN_REQUESTS, MAX_REQUESTS / 2),
             _ => MIN_REQUESTS,

@@ -84,6 +84,11 @@ impl Engine {
         Ok((engine, primary_key))
     }
 
+    /// Is there anything behind the caches?
+    pub fn caches(&self) -> bool {
+        self.disk.is_some()
+    }
+
     /// What the caches may take.
     pub fn budget(&self) -> &Budget {
         &self.budget
