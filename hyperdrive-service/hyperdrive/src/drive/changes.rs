@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 /// Paths told one by one; more are told as "anything".
@@ -24,19 +25,31 @@ pub struct Change {
     pub paths: Option<Vec<String>>,
 }
 
-/// Follows the metadata core until the drive is closed.
-pub(super) async fn watch<S: Corestore>(inner: Weak<Inner<S>>, mut events: broadcast::Receiver<CoreEvent>) {
+/// Follows the metadata core until the drive is closed. `outdated` says that it was
+/// opened at an older version than the newest.
+pub(super) async fn watch<S: Corestore>(
+    inner: Weak<Inner<S>>,
+    mut events: broadcast::Receiver<CoreEvent>,
+    outdated: Arc<Notify>,
+) {
     let mut behind = false;
     loop {
         let pause = if behind { RETRY } else { Duration::MAX };
-        let event = tokio::time::timeout(pause, events.recv()).await;
+        let event = tokio::select! {
+            event = events.recv() => Some(event),
+            () = outdated.notified() => None,
+            () = tokio::time::sleep(pause) => None,
+        };
         let Some(inner) = inner.upgrade() else { return };
+        let newest = || inner.metadata().length();
         let followed = match event {
-            Ok(Ok(CoreEvent::Append { length, .. })) => inner.follow(length).await,
-            Ok(Ok(CoreEvent::Truncate { length, .. })) => inner.truncated(length).await,
-            Ok(Ok(CoreEvent::Closed) | Err(RecvError::Closed)) => return,
-            Ok(Err(RecvError::Lagged(_))) | Err(_) => inner.follow(inner.metadata().length()).await,
-            Ok(Ok(_)) => continue,
+            Some(Ok(CoreEvent::Append { length, .. })) => inner.follow(length).await,
+            Some(Ok(CoreEvent::Truncate { length, .. })) => inner.truncated(length).await,
+            Some(Ok(CoreEvent::Closed) | Err(RecvError::Closed)) => return,
+            // Whoever came may have what nobody had.
+            Some(Ok(CoreEvent::PeerOpen(_))) if behind => inner.follow(newest()).await,
+            Some(Err(RecvError::Lagged(_))) | None => inner.follow(newest()).await,
+            Some(Ok(_)) => continue,
         };
         behind = followed.is_err();
         if let Err(error) = followed {

@@ -275,15 +275,14 @@ impl<S: Corestore> Inner<S> {
 
     /// Takes over what others appended, up to `length`.
     pub(super) async fn follow(&self, length: u64) -> Result<(), DriveError> {
+        if !self.writable() {
+            // Before the lock: a drive must not have to be waited for to be closed.
+            self.arrive(length).await?;
+        }
         let mut in_doubt = self.committing.lock().await;
         if !in_doubt.0.is_empty() {
             // What was appended may be ours: the next commit finds out.
             return Ok(());
-        }
-        if !self.writable() && self.view_now().is_some_and(|view| view.version() < length) {
-            // Its newest node leads to all others: while nobody has it, the version that
-            // we have is worth more.
-            self.metadata().get(length - 1, self.content.get_options()).await?;
         }
         let changed = self.rebase(length).await?;
         in_doubt.0.clear();

@@ -33,6 +33,8 @@ pub(crate) struct Inner<S: Corestore> {
     /// Commit now, not when the delay is over.
     pub(super) urgent: Notify,
     pub(super) changes: broadcast::Sender<Change>,
+    /// What is shown is not the newest version that is known of.
+    outdated: Arc<Notify>,
     watcher: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
@@ -54,6 +56,7 @@ impl<S: Corestore> Inner<S> {
             committing: tokio::sync::Mutex::default(),
             urgent: Notify::new(),
             changes: broadcast::Sender::new(CHANGES),
+            outdated: Arc::default(),
             watcher: Mutex::default(),
         }
     }
@@ -117,7 +120,7 @@ impl<S: Corestore> Inner<S> {
         if self.pinned.is_none() {
             // Listening comes first, so that nothing is missed in between.
             let events = self.metadata().events();
-            let watcher = tokio::spawn(watch(Arc::downgrade(self), events));
+            let watcher = tokio::spawn(watch(Arc::downgrade(self), events, self.outdated.clone()));
             *self.watcher.lock() = Some(AbortOnDropHandle::new(watcher));
         }
         match self.pinned {
@@ -130,13 +133,27 @@ impl<S: Corestore> Inner<S> {
             Err(CoreError::Corrupt(why)) => return Err(DriveError::Unsupported(why)),
             Err(error) => return Err(error.into()),
         }
-        let mut view = self.view.write();
-        if view.is_none() {
-            // Read under the lock: what is appended later is seen by the watcher.
-            let version = self.pinned.unwrap_or_else(|| self.metadata().length());
+        loop {
+            let length = self.metadata().length();
+            let version = match self.pinned {
+                Some(version) => version,
+                None if self.metadata().writable() => length,
+                None => self.newest(length).await?,
+            };
+            let mut view = self.view.write();
+            if view.is_some() {
+                return Ok(());
+            }
+            // Looked at under the lock: what is appended later is seen by the watcher.
+            if self.pinned.is_none() && self.metadata().length() != length {
+                continue;
+            }
             *view = Some(Arc::new(View::new(self.trie.at(version), self.content.clone())));
+            if version < length && self.pinned.is_none() {
+                self.outdated.notify_one();
+            }
+            return Ok(());
         }
-        Ok(())
     }
 
     /// Waits until somebody has sent us that the core is so long.

@@ -2,7 +2,8 @@
 //!
 //! Each file of this module is one side of it: [`inner`] what all handles share,
 //! [`lookup`] paths, [`edit`] changes, [`commit`] how they reach the cores,
-//! [`changes`] those of others, [`history`] the past, [`storage`] what is held here.
+//! [`changes`] those of others, [`news`] when they are shown, [`history`] the past,
+//! [`storage`] what is held here.
 
 mod changes;
 mod commit;
@@ -10,6 +11,7 @@ mod edit;
 mod history;
 mod inner;
 mod lookup;
+mod news;
 mod storage;
 
 pub use changes::Change;
