@@ -1,5 +1,6 @@
 //! Cores between servers that know each other's address.
 
 mod extensions;
+mod hostile;
 mod support;
 mod two_servers;

@@ -273,3 +273,23 @@ async fn a_peer_that_breaks_the_rules_is_given_up() {
     assert_eq!(error.to_string(), "Invalid reject message");
     peer.await.expect("no panic");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_who_waits_hears_of_what_somebody_else_opened_for_him() {
+    let (a, mut b) = pair().await;
+    b.pair("x", None);
+    let channel = a.open("x", b"1", "hello").expect("it opens");
+    a.send(channel, 0, "first").expect("there is room");
+    assert!(matches!(b.next().await, Some(Event::Requested { .. })));
+    let elsewhere = b.sender();
+    let opening = async {
+        // Only once the owner waits.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        elsewhere.open("x", b"1", "come in").expect("it opens")
+    };
+    let hearing = tokio::time::timeout(Duration::from_secs(3), async { (b.next().await, b.next().await) });
+    let (opened, heard) = tokio::join!(opening, hearing);
+    let (first, second) = heard.expect("no further frame has to come for that");
+    assert_eq!(first, Some(Event::Opened { channel: opened, handshake: "hello".into() }));
+    assert_eq!(second, Some(Event::Message { channel: opened, kind: 0, payload: "first".into() }));
+}

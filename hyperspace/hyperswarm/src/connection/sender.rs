@@ -77,12 +77,12 @@ impl Sender {
         id: &[u8],
         handshake: impl Into<Bytes>,
     ) -> Result<ChannelId, OpenError> {
-        self.shared.with(|muxer| muxer.open(protocol, id, handshake.into())).unwrap_or(Err(OpenError::Ended))
+        self.shared.decide(|muxer| muxer.open(protocol, id, handshake.into())).unwrap_or(Err(OpenError::Ended))
     }
 
     /// Rejects what the other side has opened for that protocol and id, and we have not.
     pub fn refuse(&self, protocol: &str, id: &[u8]) {
-        self.shared.with(|muxer| muxer.refuse(protocol, id));
+        self.shared.decide(|muxer| muxer.refuse(protocol, id));
     }
 
     /// Queues a message. It is not known when it has arrived, if it does.

@@ -68,6 +68,14 @@ impl Shared {
         Some(changed)
     }
 
+    /// The same, when what is changed may let the owner have events that were held back: it
+    /// may be another task's.
+    pub(super) fn decide<T>(&self, change: impl FnOnce(&mut Muxer) -> T) -> Option<T> {
+        let changed = self.with(change);
+        self.events.notify_one();
+        changed
+    }
+
     fn wake_to_send(&self, mut state: MutexGuard<'_, State>) {
         if state.idle && state.muxer.has_outgoing() {
             state.idle = false;
