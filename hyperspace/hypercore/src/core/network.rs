@@ -50,6 +50,14 @@ impl LocalCore {
         self.network().ok_or(CoreError::NotAvailable)?.extension(self, name)
     }
 
+    /// Gives the blocks `start..end` (1,024 at most) that are here, and that peers do not have,
+    /// to those peers that take what they did not ask for.
+    pub fn push(&self, start: u64, end: u64) {
+        if let Some(core) = self.replicated() {
+            core.push(start, end);
+        }
+    }
+
     /// Wants something of peers. [`Outcome::NotAvailable`] if there is no replication.
     async fn want(&self, demand: Demand) -> Outcome {
         match self.network() {

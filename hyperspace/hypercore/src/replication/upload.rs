@@ -8,7 +8,8 @@ use super::replicator::Work;
 use super::wants;
 use super::wire::{Bitfield, DataMessage, Message, NoData, Range, Reason, RequestMessage, Want};
 use crate::core::{LocalCore, NotServed};
-use crate::merkle::proof::{Proof, Request};
+use crate::flat_tree;
+use crate::merkle::proof::{BlockRequest, Proof, Request, UpgradeRequest};
 use std::collections::VecDeque;
 
 /// What may wait for one peer of one core. Twice what any known peer asks for at a time.
@@ -20,6 +21,7 @@ pub struct UploadQueue {
     urgent: VecDeque<RequestMessage>,
     normal: VecDeque<RequestMessage>,
     wants: VecDeque<Want>,
+    pushes: VecDeque<(u64, u64)>,
 }
 
 /// A peer asks faster than anybody could answer.
@@ -30,7 +32,7 @@ pub struct Flooded;
 impl UploadQueue {
     /// How much waits.
     pub fn len(&self) -> usize {
-        self.urgent.len() + self.normal.len() + self.wants.len()
+        self.urgent.len() + self.normal.len() + self.wants.len() + self.pushes.len()
     }
 
     /// Does nothing wait?
@@ -46,12 +48,14 @@ impl UploadQueue {
             return Ok(());
         }
         if self.len() >= MAX_QUEUED {
-            return Err(Flooded);
+            // That we want to give more is not its fault.
+            return if matches!(work, Work::Push { .. }) { Ok(()) } else { Err(Flooded) };
         }
         match work {
             Work::Request(request) if request.priority > 0 => self.urgent.push_back(request),
             Work::Request(request) => self.normal.push_back(request),
             Work::Want(want) if !self.wants.contains(&want) => self.wants.push_back(want),
+            Work::Push { index, length } => self.pushes.push_back((index, length)),
             Work::Want(_) | Work::Cancel(_) => {}
         }
         Ok(())
@@ -64,6 +68,7 @@ impl UploadQueue {
             .map(Work::Request)
             .or_else(|| self.wants.pop_front().map(Work::Want))
             .or_else(|| self.normal.pop_front().map(Work::Request))
+            .or_else(|| self.pushes.pop_front().map(|(index, length)| Work::Push { index, length }))
     }
 }
 
@@ -72,6 +77,7 @@ pub fn answer(core: &LocalCore, work: &Work) -> Option<Message> {
     match work {
         Work::Request(request) => Some(answer_request(core, request)),
         Work::Want(want) => answer_want(core, want),
+        Work::Push { index, length } => push(core, *index, *length),
         Work::Cancel(_) => None,
     }
 }
@@ -101,6 +107,22 @@ fn answer_request(core: &LocalCore, message: &RequestMessage) -> Message {
         Err(NotServed::Invalid) => return no_data(Reason::InvalidRequest),
     };
     Message::Data(Box::new(DataMessage { request: message.id, proof, manifest }))
+}
+
+/// A block that nobody asked for, with what makes it proven to a peer of that length.
+fn push(core: &LocalCore, index: u64, length: u64) -> Option<Message> {
+    let served = core.served().ok().flatten()?;
+    let ours = served.tree.length();
+    let root = flat_tree::full_roots(length.min(ours)).find(|root| flat_tree::contains(*root, 2 * index));
+    let nodes = root.map_or(0, |root| u64::from(flat_tree::depth(root)));
+    let upgrade = match root {
+        Some(_) => None,
+        None => Some(UpgradeRequest { start: length, length: ours.checked_sub(length)? }),
+    };
+    let request = Request { block: Some(BlockRequest { index, nodes }), upgrade, ..Request::default() };
+    let proof = core.prove(&served, &request).ok()?;
+    let manifest = if length == 0 { core.shared().authority().verifier.manifest().cloned() } else { None };
+    Some(Message::Data(Box::new(DataMessage { request: 0, proof, manifest })))
 }
 
 fn answer_want(core: &LocalCore, want: &Want) -> Option<Message> {

@@ -2,7 +2,7 @@
 
 use super::world::{Line, World, blocks};
 use hypercore::hyperspace_api::{Core, Seek};
-use hypercore::replication::replicator::{Demand, Outcome};
+use hypercore::replication::replicator::{Demand, Options, Outcome};
 use std::time::Duration;
 
 #[test]
@@ -191,4 +191,31 @@ fn who_wants_nothing_is_left_alone() {
     world.download(reader, 0, 10, true);
     world.run(Duration::from_secs(60), |_| false);
     assert!(!world.is_connected(writer, reader), "both have all they want");
+}
+
+#[test]
+fn blocks_are_pushed_to_who_takes_them() {
+    for allow_push in [false, true] {
+        let mut world = World::new();
+        let mut content = blocks(50, 100);
+        let writer = world.writer(&content);
+        let reader = world.reader_with(writer, Options { allow_push, seed: 3 });
+        world.follow(reader);
+        world.follow(writer);
+        world.connect(writer, reader, Line::FAR);
+        world.run(Duration::from_secs(1), |_| false);
+        assert_eq!(world.nodes[reader].core.length(), 50);
+        world.push(writer, 10, 20);
+        world.run(Duration::from_secs(1), |_| false);
+        assert_eq!(world.check(reader, &content), if allow_push { 10 } else { 0 });
+        // With what is new, and before the reader knows of it.
+        let more = blocks(60, 100)[50..].to_vec();
+        content.extend(more.iter().cloned());
+        world.append(writer, &more);
+        world.push(writer, 45, 60);
+        world.run(Duration::from_secs(1), |_| false);
+        assert_eq!(world.check(reader, &content), if allow_push { 25 } else { 0 });
+        assert_eq!(world.nodes[reader].core.length(), 60);
+        assert_eq!(world.nodes[reader].banned, [""; 0]);
+    }
 }

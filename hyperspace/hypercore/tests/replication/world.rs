@@ -244,6 +244,12 @@ impl World {
         self.act(node);
     }
 
+    pub fn push(&mut self, node: NodeId, start: u64, end: u64) {
+        let Node { replicator, core, .. } = &mut self.nodes[node];
+        replicator.push(core, start, end);
+        self.act(node);
+    }
+
     pub fn clear(&mut self, node: NodeId, start: u64, end: u64) {
         self.nodes[node].core.clear_now(start, end).expect("memory");
         self.nodes[node].replicator.cleared(start, end);

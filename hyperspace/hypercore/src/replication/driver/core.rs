@@ -47,6 +47,8 @@ pub(super) enum Input {
     Flushed,
     /// Blocks were cleared.
     Cleared { start: u64, end: u64 },
+    /// Blocks are to be given to those who take them.
+    Push { start: u64, end: u64 },
     /// Time has gone by.
     Elapsed,
     /// It is no longer replicated.
@@ -163,6 +165,11 @@ impl ReplicatedCore {
         self.input(Input::Changed);
     }
 
+    /// Gives blocks to those who take them.
+    pub(crate) fn push(self: &Arc<Self>, start: u64, end: u64) {
+        self.input(Input::Push { start, end });
+    }
+
     /// Ends whatever is wanted of it.
     pub(super) fn end(self: &Arc<Self>) {
         self.input(Input::End);
@@ -273,6 +280,7 @@ impl ReplicatedCore {
             Input::Changed => replicator.changed(now, core),
             Input::Flushed => replicator.flushed(now, core),
             Input::Cleared { start, end } => replicator.cleared(start, end),
+            Input::Push { start, end } => replicator.push(core, start, end),
             Input::Elapsed => {
                 state.alarm = None;
                 replicator.elapsed(now, core);

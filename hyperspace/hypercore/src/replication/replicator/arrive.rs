@@ -89,6 +89,12 @@ impl Replicator {
         for ((peer, id, flight), outcome) in flights.into_iter().zip(outcomes) {
             match outcome {
                 Ok(accepted) => self.accepted(cx, peer, id, &flight, accepted, &mut gained),
+                // What was pushed may have been meant for an earlier state of ours.
+                Err(Refused::Invalid(_)) if id == 0 => {
+                    if let Some(state) = self.peers.get_mut(&peer) {
+                        state.refused();
+                    }
+                }
                 Err(Refused::Invalid(reason)) => {
                     self.lost(peer, id, &flight);
                     liars.push((peer, reason));

@@ -9,6 +9,7 @@
 mod announce;
 mod arrive;
 mod demand;
+mod flights;
 mod reorg;
 mod seek;
 mod select;
@@ -18,8 +19,8 @@ mod timing;
 pub use demand::{Demand, DemandId, Outcome};
 
 use super::have::Has;
-use super::peer::{InFlight, Peer, PeerId, Purpose, Traffic};
-use super::wire::{Message, NoData, Reason, RequestMessage, Want};
+use super::peer::{InFlight, Peer, PeerId, Traffic};
+use super::wire::{Message, RequestMessage, Want};
 use crate::core::LocalCore;
 use bytes::Bytes;
 use demand::Demands;
@@ -37,6 +38,9 @@ const LINGER: Duration = Duration::from_secs(20);
 
 /// How long a channel stays open of which neither side wants anything.
 const UNWANTED: Duration = Duration::from_secs(2);
+
+/// Blocks that are pushed at a time.
+const MAX_PUSHED: usize = 1024;
 
 /// How long storing is not tried again after it failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -100,6 +104,13 @@ pub enum Work {
     Want(Want),
     /// Nothing any more.
     Cancel(u64),
+    /// Nothing at all, but it takes what we want to give.
+    Push {
+        /// Which block.
+        index: u64,
+        /// The peer's length.
+        length: u64,
+    },
 }
 
 /// How a core is replicated.
@@ -364,6 +375,32 @@ impl Replicator {
         self.tell_dropped(start, end);
     }
 
+    /// Gives the blocks `start..end` that we have, and peers have not, to those who take what
+    /// they did not ask for.
+    pub fn push(&mut self, core: &LocalCore, start: u64, end: u64) {
+        let end = end.min(self.local.length);
+        let takers: Vec<(PeerId, u64)> = self
+            .peers
+            .iter()
+            .filter_map(|(peer, state)| Some((*peer, state.remote?)))
+            .filter(|(_, remote)| remote.allow_push && remote.fork == self.local.fork)
+            .map(|(peer, remote)| (peer, remote.length))
+            .collect();
+        let mut at = start;
+        let mut left = MAX_PUSHED;
+        while let Some((from, to)) = core.held_run(at, end).filter(|_| left > 0) {
+            for index in (from..to).take(left) {
+                left -= 1;
+                for (peer, length) in &takers {
+                    if self.peers.get(peer).is_some_and(|state| state.have.get(index) != Has::Yes) {
+                        self.serve(*peer, Work::Push { index, length: *length });
+                    }
+                }
+            }
+            at = to;
+        }
+    }
+
     /// The core was closed, or storing failed for good: ends all demands.
     pub fn fail(&mut self, error: &CoreError) {
         for demand in self.demands.take_all() {
@@ -454,73 +491,6 @@ impl Replicator {
         self.lies += 1;
         self.actions.push_back(Action::Ban { peer, reason });
         self.disconnect(cx.now, cx.core, peer);
-    }
-
-    /// A request will not be answered.
-    fn lost(&mut self, peer: PeerId, id: u64, flight: &InFlight) {
-        if self.upgrade == Some((peer, id)) {
-            self.upgrade = None;
-        }
-        match flight.purpose {
-            Purpose::Block(index) => {
-                self.land(index, peer, id);
-                if !self.flights.contains_key(&index) {
-                    self.demands.ask_again(index);
-                }
-            }
-            Purpose::Seek(demand) => {
-                if let Some(seek) = self.demands.seeks.get_mut(&demand) {
-                    seek.in_flight = false;
-                }
-            }
-            Purpose::Reorg => self.reorg_lost(peer, id),
-            Purpose::Upgrade | Purpose::Manifest => {}
-        }
-    }
-
-    /// A peer's request for a block has come to its end.
-    fn land(&mut self, index: u64, peer: PeerId, id: u64) {
-        if let Some(flight) = self.flights.get_mut(&index) {
-            flight.retain(|asked| *asked != (peer, id));
-            if flight.is_empty() {
-                self.flights.remove(&index);
-            }
-        }
-    }
-
-    /// Takes back what was asked for a block, but of `except`, who gave it.
-    fn take_back(&mut self, index: u64, except: Option<PeerId>) {
-        let Some(flight) = self.flights.remove(&index) else { return };
-        for (peer, id) in flight.into_iter().filter(|(peer, _)| Some(*peer) != except) {
-            let Some(state) = self.peers.get_mut(&peer) else { continue };
-            // A request that brings a longer tree, too, is still of use.
-            if state.in_flight.get(&id).is_some_and(|flight| flight.message.request.upgrade.is_some()) {
-                continue;
-            }
-            state.in_flight.remove(&id);
-            self.send(peer, Message::Cancel { request: id });
-        }
-    }
-
-    /// A peer does not give what it was asked for.
-    fn refused(&mut self, peer: PeerId, no_data: NoData) {
-        let Some(state) = self.peers.get_mut(&peer) else { return };
-        let Some(flight) = state.in_flight.remove(&no_data.request) else { return };
-        if flight.promised || no_data.reason == Reason::InvalidRequest {
-            state.refused();
-        }
-        if let Purpose::Block(index) = flight.purpose {
-            if no_data.reason != Reason::InvalidRequest {
-                state.have.lacks(index);
-            }
-            if state.have.get(index) != Has::Yes
-                && let Some(block) = self.demands.blocks.get_mut(&index)
-                && !block.lacking.contains(&peer)
-            {
-                block.lacking.push(peer);
-            }
-        }
-        self.lost(peer, no_data.request, &flight);
     }
 
     /// A number below `bound`.
