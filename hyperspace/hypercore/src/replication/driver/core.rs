@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Messages that are looked at before what they brought is stored.
@@ -24,6 +24,9 @@ const BATCH: usize = 512;
 
 /// Bytes of them, likewise.
 const BATCH_BYTES: usize = 4 << 20;
+
+/// How long a core is not flushed again after that failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Something that has happened.
 pub(super) enum Input {
@@ -354,6 +357,8 @@ impl ReplicatedCore {
             use hyperspace_api::Core;
             if let Err(error) = local.flush().await {
                 tracing::warn!(core = %local.key(), "flushing for a peer: {error}");
+                // It is asked for again at once, which would be of no use.
+                tokio::time::sleep(AFTER_FAILURE).await;
             }
             if let Some(core) = core.upgrade() {
                 core.input(Input::Flushed);
