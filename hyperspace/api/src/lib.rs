@@ -98,6 +98,19 @@ pub struct CoreInfo {
     pub contiguous_length: u64,
     /// Bytes that the held blocks take on the disk.
     pub disk_bytes: u64,
+    /// What went to peers since it is replicated.
+    pub uploaded: Traffic,
+    /// What came from them.
+    pub downloaded: Traffic,
+}
+
+/// What was exchanged with peers about a core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Blocks.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// Something that happened to a core.

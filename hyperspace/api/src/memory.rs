@@ -205,6 +205,7 @@ impl Core for MemoryCore {
             fork: 0,
             contiguous_length: log.blocks.iter().take_while(|b| b.is_some()).count() as u64,
             disk_bytes: log.blocks.iter().flatten().map(|b| b.len() as u64).sum(),
+            ..CoreInfo::default()
         })
     }
 

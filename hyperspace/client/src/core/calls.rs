@@ -3,7 +3,7 @@
 use super::CoreState;
 use crate::mux::Farewell;
 use crate::retry::repeat;
-use hyperspace_api::{CoreError, CoreInfo, GetOptions, Seek};
+use hyperspace_api::{CoreError, CoreInfo, GetOptions, Seek, Traffic};
 use hyperspace_schema::messages as m;
 use hyperspace_schema::methods::hypercore;
 use std::sync::Arc;
@@ -117,6 +117,10 @@ pub(super) async fn flush(core: &Arc<CoreState>) -> Result<(), CoreError> {
 }
 
 pub(super) async fn info(core: &Arc<CoreState>) -> Result<CoreInfo, CoreError> {
+    let traffic = |blocks: Option<u64>, bytes: Option<u64>| Traffic {
+        blocks: blocks.unwrap_or(0),
+        bytes: bytes.unwrap_or(0),
+    };
     let info = repeat!(core, |(session, id)| {
         session.mux.call::<hypercore::Info>(&m::InfoRequest { id }, None, false).await
     })?;
@@ -126,6 +130,8 @@ pub(super) async fn info(core: &Arc<CoreState>) -> Result<CoreInfo, CoreError> {
         fork: info.fork,
         contiguous_length: info.contiguous_length,
         disk_bytes: info.disk_bytes,
+        uploaded: traffic(info.uploaded_blocks, info.uploaded_bytes),
+        downloaded: traffic(info.downloaded_blocks, info.downloaded_bytes),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::LocalCore;
 use super::network::within;
 use crate::merkle::{ReadError, Tree, seek};
+use crate::replication::Traffic;
 use crate::storage::StoreError;
 use crate::storage::cache::{Cached, Lookup};
 use crate::storage::extent::{Extent, LARGE, Located, Place, SMALL_BYTES};
@@ -244,7 +245,10 @@ impl LocalCore {
             drop(tail);
             self.held_bytes()?
         };
-        Ok(CoreInfo { length, byte_length, fork: self.fork(), contiguous_length, disk_bytes })
+        let (fork, traffic) = (self.fork(), self.traffic());
+        let told = |Traffic { blocks, bytes }| hyperspace_api::Traffic { blocks, bytes };
+        let (uploaded, downloaded) = (told(traffic.uploaded), told(traffic.downloaded));
+        Ok(CoreInfo { length, byte_length, fork, contiguous_length, disk_bytes, uploaded, downloaded })
     }
 }
 

@@ -307,6 +307,10 @@ impl<S: Store> Session<S> {
                 fork: info.fork,
                 contiguous_length: info.contiguous_length,
                 disk_bytes: info.disk_bytes,
+                uploaded_blocks: Some(info.uploaded.blocks),
+                uploaded_bytes: Some(info.uploaded.bytes),
+                downloaded_blocks: Some(info.downloaded.blocks),
+                downloaded_bytes: Some(info.downloaded.bytes),
             }))
         };
         self.start(ticket, async { asking.await.into() }, None);
