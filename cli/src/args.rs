@@ -128,6 +128,14 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// Fetch all of a file, a folder or a drive from peers, to have it when they are away
+    Download {
+        #[command(flatten)]
+        target: TargetArgs,
+        /// Give the disk space back instead: what is read later is fetched again
+        #[arg(long)]
+        clear: bool,
+    },
     /// List a folder of a drive
     Ls {
         #[command(flatten)]

@@ -43,6 +43,17 @@ pub async fn unmount(setup: &Setup, path: &Path) -> anyhow::Result<()> {
     setup.output.result(&done, |out| writeln!(out, "Successfully unmounted the drive."))
 }
 
+/// How much of something there is here.
+fn here(part: u64, whole: u64) -> String {
+    let percent = if whole == 0 { 100 } else { u128::from(part) * 100 / u128::from(whole) };
+    format!("{} of {} ({percent}%)", bytes(part), bytes(whole))
+}
+
+/// What was exchanged, and how fast that goes.
+fn moved(all: u64, rate: u64) -> String {
+    format!("{}, {}/s now", bytes(all), bytes(rate))
+}
+
 fn info_lines(out: &mut dyn Write, info: &Info) -> std::io::Result<()> {
     writeln!(out, "Drive Info:")?;
     fields(
@@ -58,6 +69,9 @@ fn info_lines(out: &mut dyn Write, info: &Info) -> std::io::Result<()> {
             ("Lookup", yes(info.lookup)),
             ("Remember", yes(info.remember)),
             ("Peers", info.peers.to_string()),
+            ("Here", here(info.disk_bytes, info.byte_length)),
+            ("Downloaded", moved(info.traffic.received_bytes, info.traffic.download_rate)),
+            ("Uploaded", moved(info.traffic.uploaded_bytes, info.traffic.upload_rate)),
         ],
     )
 }
@@ -90,14 +104,23 @@ pub async fn stats(setup: &Setup, target: &Target, root: bool, storage: bool) ->
                 let Some(core) = core else { continue };
                 writeln!(
                     out,
-                    "  {name}: {} blocks, {}; held up to block {}, {} on disk; {} peers{}",
+                    "  {name}: {} of {} blocks here, {}; {} peers{}",
+                    core.downloaded_blocks,
                     core.length,
-                    bytes(core.byte_length),
-                    core.contiguous_length,
-                    bytes(core.disk_bytes),
+                    here(core.disk_bytes, core.byte_length),
                     core.peers.len(),
                     if core.writable { ", writable" } else { "" },
                 )?;
+                let traffic = &core.traffic;
+                writeln!(out, "    Downloaded:    {}", moved(traffic.received_bytes, traffic.download_rate))?;
+                writeln!(out, "    Uploaded:      {}", moved(traffic.uploaded_bytes, traffic.upload_rate))?;
+                for peer in &core.peers {
+                    writeln!(
+                        out,
+                        "    Peer:          {} at {}",
+                        peer.remote_public_key, peer.remote_address
+                    )?;
+                }
                 writeln!(out, "    Key:           {}", core.key)?;
                 writeln!(out, "    Discovery Key: {}", core.discovery_key)?;
             }

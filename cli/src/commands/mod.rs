@@ -1,6 +1,7 @@
 //! From arguments to calls of the service library.
 
 mod copy;
+mod download;
 mod drives;
 mod files;
 mod history;
@@ -76,6 +77,14 @@ async fn dispatch(setup: &Setup, command: Command) -> anyhow::Result<()> {
         Command::Export { key, dir, recursive, watch } => {
             let key = key.as_deref().map(self::key).transpose()?;
             copy::export(setup, key, dir, recursive, watch).await
+        }
+        Command::Download { target, clear } => {
+            let (at, root) = (self::target(&target)?, target.root);
+            if clear {
+                download::clear(setup, &at, root).await
+            } else {
+                download::download(setup, &at, root).await
+            }
         }
         Command::Ls { target, long } => files::ls(setup, &self::target(&target)?, target.root, long).await,
         Command::Cat { path } => files::cat(setup, &path).await,

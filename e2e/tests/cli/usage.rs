@@ -22,6 +22,7 @@ const WRONG: &[(&str, &[&str], &str)] = &[
     ("import", &["/nonexistent-folder"], "is not a folder"),
     ("import", &[".", "no-key"], "is no drive key"),
     ("export", &["no-key"], "is no drive key"),
+    ("download", &["--nonsense"], "--nonsense"),
     ("ls", &["--nonsense"], "--nonsense"),
     ("cat", &[], "<PATH>"),
     ("put", &[], "<PATH>"),

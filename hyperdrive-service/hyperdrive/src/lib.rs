@@ -43,7 +43,9 @@ pub mod trie;
 mod view;
 
 pub use content::{BLOCK_SIZE, ContentSource, Reader, SMALL_CONTENT};
-pub use drive::{Change, DiffEntry, Drive, FileStats, HistoryEntry, Located, MountEntry, WalkOptions};
+pub use drive::{
+    Change, Cleared, DiffEntry, Drive, FileStats, HistoryEntry, Located, MountEntry, Progress, WalkOptions,
+};
 pub use drives::{CommitPolicy, DriveOptions, Drives};
 pub use error::DriveError;
 pub use ops::{Content, Op, RenameMode};

@@ -273,11 +273,11 @@ fn what_is_cleared_is_unavailable_and_never_missing() {
         let theirs = Drives::new(store.read_only(), immediate()).open(drive.key(), None).await.unwrap();
         assert!(!theirs.writable());
         assert_eq!(theirs.unlink("/f").await.unwrap_err().errno(), 30);
-        theirs.download("/").await.unwrap();
+        theirs.download("/", |_| {}).await.unwrap();
         theirs.clear("/").await.unwrap();
         assert_eq!(theirs.stats("/").await.unwrap()[0].downloaded_blocks, 0);
         assert_eq!(theirs.read_file("/f").await.unwrap_err().errno(), ETIMEDOUT);
-        assert_eq!(theirs.download("/f").await.unwrap_err().errno(), ETIMEDOUT);
+        assert_eq!(theirs.download("/f", |_| {}).await.unwrap_err().errno(), ETIMEDOUT);
         assert_eq!(theirs.stat("/f").await.unwrap().size, 5);
     });
 }

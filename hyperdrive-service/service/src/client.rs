@@ -6,7 +6,8 @@
 //! makes what was just written through the mount visible here, and the reverse.
 
 use crate::config::{self, Config};
-use crate::{ServiceError, paths};
+use crate::traffic::Traffic;
+use crate::{ServiceError, paths, stats};
 use hyperdrive::{Drive, DriveError, DriveOptions, Drives, Located, MountEntry, Op};
 use hyperspace_api::{Core, CoreError, DiscoveryKey, Key};
 use hyperspace_client::{
@@ -83,6 +84,13 @@ pub struct Info {
     pub remember: bool,
     /// How many peers have it open.
     pub peers: usize,
+    /// Bytes of its two cores.
+    pub byte_length: u64,
+    /// Of these, those that are on the server's disk.
+    pub disk_bytes: u64,
+    /// What is exchanged with peers.
+    #[serde(flatten)]
+    pub traffic: Traffic,
 }
 
 /// A new mount.
@@ -268,7 +276,13 @@ impl HyperdriveClient {
             Target::Key(_) => (String::new(), self.drive(target).await?, "/".to_owned(), true),
         };
         let status = self.network().status(drive.discovery_key()).await?;
+        let numbers = stats::drive_stats(&drive).await?;
+        let content = numbers.content.as_ref();
+        let traffic = numbers.metadata.traffic;
         Ok(Info {
+            byte_length: numbers.metadata.byte_length + content.map_or(0, |core| core.byte_length),
+            disk_bytes: numbers.metadata.disk_bytes + content.map_or(0, |core| core.disk_bytes),
+            traffic: content.map_or(traffic, |core| traffic.and(core.traffic)),
             is_mount,
             path,
             key: drive.key().to_string(),

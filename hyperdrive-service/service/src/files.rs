@@ -2,7 +2,7 @@
 
 use crate::import::FileSource;
 use crate::{HyperdriveClient, ServiceError, Target};
-use hyperdrive::{Attrs, Content, DriveError, Entry, Op};
+use hyperdrive::{Attrs, Cleared, Content, DriveError, Entry, Op, Progress};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +15,24 @@ impl HyperdriveClient {
         }
         let name = located.path.rsplit('/').next().unwrap_or_default().to_owned();
         Ok(vec![Entry { name, stat: located.stat }])
+    }
+
+    /// Fetches the content of a file, or of all files of a folder, from peers; it stays
+    /// here. `tell` hears how far it is.
+    pub async fn download(
+        &self,
+        target: &Target,
+        tell: impl FnMut(Progress),
+    ) -> Result<Progress, ServiceError> {
+        let located = self.locate(target).await?;
+        Ok(located.drive.download(&located.path, tell).await?)
+    }
+
+    /// Gives back the disk space of the content of a file, or of all files of a folder.
+    /// Refused where the only copy may be ours.
+    pub async fn clear(&self, target: &Target) -> Result<Cleared, ServiceError> {
+        let located = self.locate(target).await?;
+        Ok(located.drive.clear(&located.path).await?)
     }
 
     /// Removes a file, or with `recursive` a folder and all in it. Mounts in it are

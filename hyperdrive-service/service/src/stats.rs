@@ -1,10 +1,16 @@
 //! The numbers of a drive and of everything mounted in it.
 
 use crate::client::{RemoteDrive, Target};
+use crate::traffic::Traffic;
 use crate::{HyperdriveClient, ServiceError};
+use futures::{StreamExt, TryStreamExt, stream};
 use hyperspace_api::{Core, CoreInfo, Peer};
+use hyperspace_client::RemoteHypercore;
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// Drives that are looked at side by side.
+const DRIVES_AT_ONCE: usize = 64;
 
 /// What [`HyperdriveClient::stats`] tells; as JSON, in the shape of npm
 /// `@hyperspace/hyperdrive` 1.0.11, with more fields.
@@ -55,6 +61,11 @@ pub struct CoreStats {
     pub contiguous_length: u64,
     /// Bytes on the server's disk.
     pub disk_bytes: u64,
+    /// Blocks that are held.
+    pub downloaded_blocks: u64,
+    /// What was exchanged with peers.
+    #[serde(flatten)]
+    pub traffic: Traffic,
     /// Who has it open.
     pub peers: Vec<PeerStats>,
 }
@@ -83,8 +94,11 @@ impl From<Peer> for PeerStats {
 }
 
 async fn core_stats(core: &impl Core) -> Result<CoreStats, ServiceError> {
-    let CoreInfo { length, byte_length, contiguous_length, disk_bytes, .. } = core.info().await?;
+    let info = core.info().await?;
+    let CoreInfo { length, byte_length, contiguous_length, disk_bytes, .. } = info;
     Ok(CoreStats {
+        downloaded_blocks: core.downloaded(0, length).await?,
+        traffic: Traffic::of(core, info).await?,
         key: core.key().to_string(),
         discovery_key: core.discovery_key().to_string(),
         writable: core.writable(),
@@ -96,14 +110,26 @@ async fn core_stats(core: &impl Core) -> Result<CoreStats, ServiceError> {
     })
 }
 
-async fn drive_stats(drive: &RemoteDrive) -> Result<DriveStats, ServiceError> {
-    let content = match drive.content_core().await {
-        Ok(core) => Some(core_stats(&core).await?),
-        // A drive nobody has sent us yet: its content has no name.
-        Err(e) if e.errno() == libc::ETIMEDOUT => None,
-        Err(e) => return Err(e.into()),
+pub(crate) async fn drive_stats(drive: &RemoteDrive) -> Result<DriveStats, ServiceError> {
+    let content = content_core(drive).await?;
+    let content = async {
+        match &content {
+            Some(core) => Ok(Some(core_stats(core).await?)),
+            None => Ok(None),
+        }
     };
-    Ok(DriveStats { metadata: core_stats(drive.metadata_core()).await?, content })
+    let (metadata, content) = tokio::try_join!(core_stats(drive.metadata_core()), content)?;
+    Ok(DriveStats { metadata, content })
+}
+
+/// `None` for a drive that nobody has sent us yet (its content has no name), and for a
+/// core that holds none.
+async fn content_core(drive: &RemoteDrive) -> Result<Option<RemoteHypercore>, ServiceError> {
+    match drive.content_core().await {
+        Ok(core) => Ok(Some(core)),
+        Err(e) if matches!(e.errno(), libc::ETIMEDOUT | libc::EOPNOTSUPP) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }
 
 impl HyperdriveClient {
@@ -113,7 +139,7 @@ impl HyperdriveClient {
         let located = self.locate(target).await?;
         let drive = &located.drive;
         let mut stats = Stats::default();
-        stats.network.insert("/".to_owned(), drive_stats(drive).await?);
+        let mut drives = vec![("/".to_owned(), drive.clone())];
         let mounts = match drive.mounts(true).await {
             Ok(mounts) => mounts,
             Err(e) if e.errno() == libc::ETIMEDOUT => Vec::new(),
@@ -127,9 +153,16 @@ impl HyperdriveClient {
             self.settle_mounts(paths.iter().map(String::as_str)).await;
         }
         for mount in mounts {
-            let mounted = self.drives().open(mount.key, mount.version).await?;
-            stats.network.insert(mount.path, drive_stats(&mounted).await?);
+            drives.push((mount.path, self.drives().open(mount.key, mount.version).await?));
         }
+        // At once: what is measured takes its time.
+        let asked = stream::iter(drives)
+            .map(async |(path, drive)| drive_stats(&drive).await.map(|stats| (path, stats)));
+        stats.network = asked
+            .buffer_unordered(DRIVES_AT_ONCE)
+            .try_collect::<BTreeMap<_, _>>()
+            .await
+            .map_err(|e: ServiceError| e)?;
         if storage {
             for file in drive.stats(&located.path).await? {
                 stats.storage.insert(

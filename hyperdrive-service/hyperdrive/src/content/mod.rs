@@ -4,6 +4,7 @@
 //! ([`pending`]) and go out many in one append; large ones are streamed straight to
 //! the core ([`write`]). Nothing here knows the index.
 
+mod ahead;
 mod pending;
 mod reader;
 mod write;

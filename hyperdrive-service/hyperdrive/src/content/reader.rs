@@ -3,8 +3,9 @@
 //! Blocks have any size (each writer has its own), so where one starts is learnt,
 //! never computed: by asking the core once ([`Core::seek`]), and from then on by
 //! following the sizes of the blocks read. Read from front to back, blocks are
-//! fetched ahead, several at a time.
+//! fetched ahead, several at a time; from peers, many ([`ahead`](super::ahead)).
 
+use super::ahead::Ahead;
 use super::{ContentLog, Placed};
 use crate::{DriveError, Extent};
 use bytes::{Bytes, BytesMut};
@@ -67,6 +68,8 @@ struct State {
     last_end: u64,
     /// Size of the largest block seen.
     largest: u64,
+    /// What peers were asked for.
+    ahead: Ahead,
 }
 
 impl<S: Corestore> Reader<S> {
@@ -100,6 +103,7 @@ impl<S: Corestore> Reader<S> {
             order: VecDeque::new(),
             last_end: 0,
             largest: extent.size.checked_div(extent.blocks).unwrap_or(0),
+            ahead: Ahead::default(),
         };
         Self { inner: Arc::new(Inner { content, source, extent, state: Mutex::new(state) }) }
     }
@@ -149,6 +153,11 @@ impl<S: Corestore> Inner<S> {
             }
             let reach = if sequential { u64::MAX } else { end - start };
             self.fetch_ahead(core, index, reach);
+            if sequential && !core.writable() && index > self.extent.offset {
+                let mut state = self.state.lock();
+                let size = state.largest;
+                state.ahead.reads_on(core, index, size, self.extent.end());
+            }
             let block = self.block(core, index).await?;
             let next = start.saturating_add(block.len() as u64);
             self.state.lock().learn(next, index + 1, block.len() as u64);
@@ -252,6 +261,9 @@ impl State {
     /// Does a read of `offset..end` go on where the last one ended?
     fn moves_on(&mut self, offset: u64, end: u64) -> bool {
         let near = offset.abs_diff(self.last_end) <= NEAR;
+        if !near {
+            self.ahead.jumped();
+        }
         self.last_end = if near { self.last_end.max(end) } else { end };
         near
     }

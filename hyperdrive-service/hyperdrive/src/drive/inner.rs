@@ -70,6 +70,11 @@ impl<S: Corestore> Inner<S> {
         self.trie.core()
     }
 
+    /// How long data is waited for.
+    pub(super) fn timeout(&self) -> std::time::Duration {
+        self.options.timeout
+    }
+
     pub(super) fn pinned_at(&self) -> Option<u64> {
         self.pinned
     }

@@ -3,10 +3,11 @@
 //! Each file of this module is one side of it: [`inner`] what all handles share,
 //! [`lookup`] paths, [`edit`] changes, [`commit`] how they reach the cores,
 //! [`changes`] those of others, [`news`] when they are shown, [`history`] the past,
-//! [`storage`] what is held here.
+//! [`storage`] what is held here, [`download`] having more or less of it.
 
 mod changes;
 mod commit;
+mod download;
 mod edit;
 mod history;
 mod inner;
@@ -15,6 +16,7 @@ mod news;
 mod storage;
 
 pub use changes::Change;
+pub use download::{Cleared, Progress};
 pub use history::{DiffEntry, HistoryEntry};
 pub(crate) use inner::Inner;
 pub use lookup::{Located, MountEntry, WalkOptions};

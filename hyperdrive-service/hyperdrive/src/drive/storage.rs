@@ -3,11 +3,7 @@
 use super::{Drive, WalkOptions};
 use crate::path::{key_of, path_of, split};
 use crate::{DriveError, Stat};
-use futures::{StreamExt, TryStreamExt, stream};
 use hyperspace_api::{Core, Corestore, OpenTarget};
-
-/// Files that are fetched at once.
-const DOWNLOADS: usize = 32;
 
 /// How much of a file is held here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,39 +19,6 @@ pub struct FileStats {
 }
 
 impl<S: Corestore> Drive<S> {
-    /// Fetches the content of every file at and below `path`, through mounts; returns
-    /// when all of it is held. Dropping the future gives up.
-    ///
-    /// # Errors
-    /// As [`walk`](Self::walk); `ETIMEDOUT` for content that nobody has now.
-    pub async fn download(&self, path: &str) -> Result<(), DriveError> {
-        let download = async |(drive, _, stat): (Self, String, Stat)| {
-            if let Some((core, range)) = drive.blocks_of(&stat).await? {
-                core.download(range.start, range.end).await?;
-            }
-            Ok(())
-        };
-        stream::iter(self.files(path).await?).map(Ok).try_for_each_concurrent(DOWNLOADS, download).await
-    }
-
-    /// Gives back the disk space of every file at and below `path`, through mounts.
-    /// The files are still there: their content is fetched again when it is read.
-    ///
-    /// # Errors
-    /// As [`walk`](Self::walk). `EPERM` for a drive of ours: nobody else may have its
-    /// content.
-    pub async fn clear(&self, path: &str) -> Result<(), DriveError> {
-        for (drive, path, stat) in self.files(path).await? {
-            if drive.metadata_core().writable() {
-                return Err(DriveError::NotPermitted(format!("'{path}' is ours, and may be nowhere else")));
-            }
-            if let Some((core, range)) = drive.blocks_of(&stat).await? {
-                core.clear(range.start, range.end).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// How much of each file at and below `path` is held here; through mounts.
     ///
     /// # Errors
@@ -74,7 +37,7 @@ impl<S: Corestore> Drive<S> {
 
     /// The files at and below `path`: their drive, the path as the caller sees it, and
     /// their record.
-    async fn files(&self, path: &str) -> Result<Vec<(Self, String, Stat)>, DriveError> {
+    pub(super) async fn files(&self, path: &str) -> Result<Vec<(Self, String, Stat)>, DriveError> {
         let mut files = Vec::new();
         // Files of one directory are in one drive.
         let mut at: Option<(String, Self)> = None;
@@ -98,7 +61,10 @@ impl<S: Corestore> Drive<S> {
     }
 
     /// The core and the blocks in which a file lies; `None` if it is not committed.
-    async fn blocks_of(&self, stat: &Stat) -> Result<Option<(S::Core, std::ops::Range<u64>)>, DriveError> {
+    pub(super) async fn blocks_of(
+        &self,
+        stat: &Stat,
+    ) -> Result<Option<(S::Core, std::ops::Range<u64>)>, DriveError> {
         if let Some(mount) = stat.mount.as_ref().filter(|mount| mount.hypercore) {
             let core = self.drives.store().open(OpenTarget::Key(mount.key)).await?;
             let end = core.length();
