@@ -2,5 +2,6 @@
 
 mod extensions;
 mod hostile;
+mod large;
 mod support;
 mod two_servers;
