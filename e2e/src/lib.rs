@@ -6,6 +6,8 @@
 //! * [`scratch`]: a folder of one test, with a home and a socket of its own.
 //! * [`process`]: children that are killed with their test, and whose output is waited for.
 //! * [`server`], [`mount`]: a running `hyperspace`, a running `hyperdrive start`.
+//! * [`machine`]: a server with peers, and what is mounted there; [`relay`]: a line between
+//!   two of them that can be held or cut.
 //! * [`shell`], [`node`]: programs run to their end.
 //! * [`tree`]: generated folders of files, and what two folders differ in.
 //! * [`wire`]: HRPC without a client library, for bytes that no client would send.
@@ -13,10 +15,12 @@
 //! Nothing here sleeps to let something happen: it waits for a line, an exit or an answer.
 
 pub mod binaries;
+pub mod machine;
 pub mod mount;
 pub mod node;
 pub mod process;
 pub mod random;
+pub mod relay;
 pub mod scratch;
 pub mod server;
 pub mod shell;

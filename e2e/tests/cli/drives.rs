@@ -22,9 +22,11 @@ fn a_drive_from_its_making_to_its_unmounting() {
     let expected = json!({
         "path": "/photos/a", "key": key, "discoveryKey": info["discoveryKey"], "isMount": false,
         "mountPath": "/a", "writable": true, "version": info["version"], "announce": false, "lookup": false,
-        "remember": false, "peers": 0,
+        "remember": false, "peers": 0, "byteLength": info["byteLength"], "diskBytes": info["byteLength"],
+        "uploadedBytes": 0, "receivedBytes": 0, "uploadRate": 0, "downloadRate": 0,
     });
     assert_eq!(info, expected);
+    assert!(info["byteLength"].as_u64() > Some(3), "{info}");
     assert_eq!(world.json(&["info", &photos])["isMount"], true);
     assert_eq!(world.json(&["info", "--key", key])["key"], key);
     let root = world.json(&["info", "--root"]);
