@@ -239,6 +239,8 @@ impl Replicator {
 
     /// A peer is gone.
     pub fn disconnect(&mut self, now: Instant, core: &LocalCore, peer: PeerId) {
+        // What it gave is no worse for that.
+        self.store(Cx { now, core });
         let awaited = self.expected.remove(&peer).is_some();
         let Some(gone) = self.peers.remove(&peer) else {
             if awaited {
@@ -246,7 +248,6 @@ impl Replicator {
             }
             return;
         };
-        self.arrived.retain(|arrived| arrived.peer != peer);
         for (id, flight) in gone.in_flight {
             self.lost(peer, id, &flight);
         }
