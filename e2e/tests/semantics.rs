@@ -11,6 +11,8 @@ mod durability;
 mod files;
 #[path = "semantics/names.rs"]
 mod names;
+#[path = "semantics/remote.rs"]
+mod remote;
 #[path = "semantics/world.rs"]
 mod world;
 
@@ -22,7 +24,15 @@ use world::World;
 type Check = (&'static str, fn(&mut World));
 
 fn checks() -> Vec<Check> {
-    [durability::CHECKS, names::CHECKS, files::CHECKS, attributes::CHECKS, drives::CHECKS].concat()
+    let groups = [
+        durability::CHECKS,
+        names::CHECKS,
+        files::CHECKS,
+        attributes::CHECKS,
+        drives::CHECKS,
+        remote::CHECKS,
+    ];
+    groups.concat()
 }
 
 /// The ids that the document promises: of list items that start with a bold `S` and a number.
