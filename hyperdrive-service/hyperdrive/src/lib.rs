@@ -39,8 +39,9 @@ mod proto;
 mod stat;
 mod symlink;
 mod tree;
-pub mod trie;
 mod view;
+
+pub use hypertrie as trie;
 
 pub use content::{BLOCK_SIZE, ContentSource, Reader, SMALL_CONTENT};
 pub use drive::{

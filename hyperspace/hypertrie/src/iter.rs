@@ -3,11 +3,11 @@
 //! The order is the original's: an entry before what is below it, siblings by their
 //! hashes; siblings with one hash by their names.
 
-use super::CONCURRENCY;
-use super::node::Node;
-use super::path::{DIGITS, END};
-use super::snapshot::{Snapshot, belongs};
-use super::table::Slot;
+use crate::CONCURRENCY;
+use crate::node::Node;
+use crate::path::{DIGITS, END};
+use crate::snapshot::{Snapshot, belongs};
+use crate::table::Slot;
 use hyperspace_api::{Core, CoreError};
 use std::collections::VecDeque;
 use std::sync::Arc;

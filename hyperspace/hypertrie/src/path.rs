@@ -5,7 +5,7 @@
 //! The last digit of a component stands at a multiple of 32, its *boundary*: only
 //! there can two components with one hash be told apart, by their text.
 
-use super::hash::ComponentHash;
+use crate::hash::ComponentHash;
 
 /// Digits that one component gives.
 pub(crate) const DIGITS: u32 = 32;
@@ -143,7 +143,7 @@ pub(crate) fn is_boundary(position: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trie::component_hash;
+    use crate::component_hash;
 
     fn path(key: &str) -> Path {
         Path::new(key, false, component_hash).unwrap()

@@ -1,11 +1,11 @@
 //! The trie against a sorted map, under hashes that collide all the time.
 
 use bytes::Bytes;
-use hyperdrive::trie::{
-    ComponentHash, Header, ListOptions, Node, Snapshot, Trie, TrieOptions, Writer, component_hash, flags,
-};
 use hyperspace_api::memory::{MemoryCore, MemoryStore};
 use hyperspace_api::{Core, Corestore, OpenTarget};
+use hypertrie::{
+    ComponentHash, Header, ListOptions, Node, Snapshot, Trie, TrieOptions, Writer, component_hash, flags,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,7 +5,7 @@
 //! least-recently-used list would keep, to a factor of two, without links to mend at
 //! every read.
 
-use super::node::Node;
+use crate::node::Node;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -103,8 +103,8 @@ impl Hasher for SeqHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trie::component_hash;
-    use crate::trie::path::Path;
+    use crate::component_hash;
+    use crate::path::Path;
 
     fn node(seq: u64) -> Arc<Node> {
         let path = Path::new("key", false, component_hash).unwrap();

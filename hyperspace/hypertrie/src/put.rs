@@ -1,9 +1,9 @@
 //! Making the node of a put: the newest node of a trie points to all the others.
 
-use super::node::Node;
-use super::path::{Path, is_boundary};
-use super::snapshot::Snapshot;
-use super::table::{Builder, Full, Slot, Table};
+use crate::node::Node;
+use crate::path::{Path, is_boundary};
+use crate::snapshot::Snapshot;
+use crate::table::{Builder, Full, Slot, Table};
 use bytes::Bytes;
 use hyperspace_api::{Core, CoreError};
 

@@ -1,8 +1,8 @@
 //! One entry of the trie, and its block.
 
-use super::hash::ComponentHash;
-use super::path::Path;
-use super::table::Table;
+use crate::hash::ComponentHash;
+use crate::path::Path;
+use crate::table::Table;
 use bytes::Bytes;
 use hyperspace_api::CoreError;
 use prost::Message;

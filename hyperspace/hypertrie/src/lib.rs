@@ -19,6 +19,8 @@
 //!
 //! Knows nothing of drives: no `Stat`, no mounts, no cores but the one.
 
+#![forbid(unsafe_code)]
+
 mod cache;
 mod children;
 mod del;

@@ -3,11 +3,11 @@
 //! Both are walked at once. Where they point to the same block, everything behind it
 //! is the same and is not looked at: the cost is that of the difference.
 
-use super::CONCURRENCY;
-use super::node::Node;
-use super::path::{END, is_boundary};
-use super::snapshot::{Snapshot, belongs};
-use super::table::Slot;
+use crate::CONCURRENCY;
+use crate::node::Node;
+use crate::path::{END, is_boundary};
+use crate::snapshot::{Snapshot, belongs};
+use crate::table::Slot;
 use bytes::Bytes;
 use futures::future;
 use hyperspace_api::{Core, CoreError};

@@ -2,11 +2,9 @@
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use hyperdrive::trie::{
-    Header, ListOptions, Node, Snapshot, Trie, TrieOptions, Writer, component_hash, flags,
-};
 use hyperspace_api::memory::{MemoryCore, MemoryStore};
 use hyperspace_api::{Core, Corestore, OpenTarget};
+use hypertrie::{Header, ListOptions, Node, Snapshot, Trie, TrieOptions, Writer, component_hash, flags};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! What a directory holds.
 
-use super::ListOptions;
-use super::node::Node;
-use super::path::{DIGITS, END};
-use super::snapshot::{Snapshot, belongs};
-use super::table::Slot;
+use crate::ListOptions;
+use crate::node::Node;
+use crate::path::{DIGITS, END};
+use crate::snapshot::{Snapshot, belongs};
+use crate::table::Slot;
 use hyperspace_api::{Core, CoreError};
 use std::sync::Arc;
 

@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 use futures::FutureExt;
-use hyperdrive::trie::{Header, ListOptions, Snapshot, Trie, TrieOptions, Writer};
 use hyperspace_api::memory::{MemoryCore, MemoryStore};
 use hyperspace_api::{
     Appended, Core, CoreError, CoreEvent, CoreInfo, Corestore, GetOptions, Key, OpenTarget, Peer, Seek,
 };
+use hypertrie::{Header, ListOptions, Snapshot, Trie, TrieOptions, Writer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! The nodes of a version in the order in which they were written.
 
-use super::CONCURRENCY;
-use super::node::Node;
-use super::snapshot::Snapshot;
+use crate::CONCURRENCY;
+use crate::node::Node;
+use crate::snapshot::Snapshot;
 use hyperspace_api::{Core, CoreError};
 use std::collections::VecDeque;
 use std::ops::Range;

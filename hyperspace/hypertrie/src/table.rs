@@ -5,7 +5,7 @@
 //! and a sequence number for each. Slot `d` leads to digit `d`; at a component's
 //! boundary, components with equal hashes use `d`, `d + 5`, `d + 10`, ….
 
-use super::path::is_boundary;
+use crate::path::is_boundary;
 
 /// Slots a digit apart.
 const DIGIT_SLOTS: u32 = 5;

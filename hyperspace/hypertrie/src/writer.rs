@@ -1,7 +1,7 @@
 //! Puts and deletes that are not in the core yet.
 
-use super::node::{HIDDEN, Node};
-use super::{Snapshot, Trie, del, put};
+use crate::node::{HIDDEN, Node};
+use crate::{Snapshot, Trie, del, put};
 use bytes::Bytes;
 use hyperspace_api::{Core, CoreError};
 use parking_lot::RwLock;

@@ -1,9 +1,9 @@
 //! Tries that a stranger made up: everything ends, in an answer or in an error.
 
 use bytes::Bytes;
-use hyperdrive::trie::{Header, ListOptions, Node, Snapshot, Trie, TrieOptions, Writer};
 use hyperspace_api::memory::{MemoryCore, MemoryStore};
 use hyperspace_api::{Core, CoreError, Corestore, OpenTarget};
+use hypertrie::{Header, ListOptions, Node, Snapshot, Trie, TrieOptions, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeSet;

@@ -1,10 +1,10 @@
 //! One version of a trie, and how a key is found in it.
 
-use super::node::Node;
-use super::path::{END, Path, is_boundary};
-use super::table::Slot;
-use super::writer::Pending;
-use super::{CONCURRENCY, Trie};
+use crate::node::Node;
+use crate::path::{END, Path, is_boundary};
+use crate::table::Slot;
+use crate::writer::Pending;
+use crate::{CONCURRENCY, Trie};
 use futures::{StreamExt, TryStreamExt, stream};
 use hyperspace_api::{Core, CoreError};
 use std::sync::Arc;

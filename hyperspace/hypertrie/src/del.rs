@@ -8,11 +8,11 @@
 //! original also wants the same text: what was put as `dir/` it finds as `dir`, and
 //! cannot delete as `dir`.)
 
-use super::node::{HIDDEN, Node};
-use super::path::{Path, is_boundary};
-use super::put::put;
-use super::snapshot::Snapshot;
-use super::table::{Slot, Table};
+use crate::node::{HIDDEN, Node};
+use crate::path::{Path, is_boundary};
+use crate::put::put;
+use crate::snapshot::Snapshot;
+use crate::table::{Slot, Table};
 use hyperspace_api::{Core, CoreError};
 
 /// The node that `snapshot` gets by deleting `path`; `None` if it is not there.
