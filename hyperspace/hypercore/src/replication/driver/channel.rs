@@ -6,7 +6,7 @@ use super::pool::{Task, Turn};
 use crate::replication::peer::{PeerId, Traffic};
 use crate::replication::replicator::Work;
 use crate::replication::upload::{Flooded, UploadQueue, answer, block_of};
-use crate::replication::wire::Message;
+use crate::replication::wire::{Message, Sync};
 use hyperspace_api::{CoreEvent, Peer};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub(super) struct Channel {
     closed: AtomicBool,
     queue: Mutex<UploadQueue>,
     uploaded: Mutex<Traffic>,
+    /// What the peer was told last of our state.
+    told: Mutex<Option<Sync>>,
     turn: Turn,
 }
 
@@ -41,6 +43,7 @@ impl Channel {
             closed: AtomicBool::new(false),
             queue: Mutex::default(),
             uploaded: Mutex::default(),
+            told: Mutex::default(),
             turn: Turn::default(),
         }
     }
@@ -71,7 +74,33 @@ impl Channel {
 
     /// Sends a message.
     pub(super) fn send(&self, message: &Message) -> bool {
+        let Message::Sync(sync) = message else { return self.pass_on(message) };
+        // Held until it is sent, for the order counts.
+        let mut told = self.told.lock();
+        let mut sync = *sync;
+        if let Some(before) = told.filter(|before| before.fork == sync.fork) {
+            sync.length = sync.length.max(before.length);
+        }
+        *told = Some(sync);
+        self.pass_on(&Message::Sync(sync))
+    }
+
+    fn pass_on(&self, message: &Message) -> bool {
         self.connection.link.send(self, message.kind() as u32, &message.to_parts())
+    }
+
+    /// Has the peer know how long we are before it is given a tree of that length. A peer of
+    /// hypercore 11 that is suddenly longer than it thinks we are looks into whether it can
+    /// serve us, forgets to tell of its length when we grow meanwhile, and waits for our
+    /// answer to that for ever.
+    fn tell_length(&self) {
+        let Ok(Some(served)) = self.core.core.served() else { return };
+        let (fork, length) = (served.tree.fork(), served.tree.length());
+        let mut told = self.told.lock();
+        if let Some(sync) = told.as_mut().filter(|told| told.fork == fork && told.length < length) {
+            sync.length = length;
+            self.pass_on(&Message::Sync(*sync));
+        }
     }
 
     /// The channel is closed, by whomever. Tells the core, if that knew of it.
@@ -113,6 +142,9 @@ impl Task for Channel {
                 }
                 let Some(work) = self.queue.lock().pop() else { return };
                 let Some(message) = answer(&self.core.core, &work) else { continue };
+                if matches!(&message, Message::Data(data) if data.proof.upgrade.is_some()) {
+                    self.tell_length();
+                }
                 bytes += 64;
                 let sent = self.send(&message);
                 if let Some((index, size)) = block_of(&message).filter(|_| sent) {
