@@ -84,10 +84,13 @@ pub fn answer(core: &LocalCore, work: &Work) -> Option<Message> {
 
 fn answer_request(core: &LocalCore, message: &RequestMessage) -> Message {
     let no_data = |reason| Message::NoData(NoData { request: message.id, reason });
-    let Ok(Some(served)) = core.served() else { return no_data(Reason::NotAvailable) };
-    if served.tree.fork() != message.fork {
-        return no_data(Reason::NotAvailable);
-    }
+    // Who asks about another history than ours has not heard of the newer one yet. No reason is
+    // given: a peer of hypercore 11 that hears of 32 would never ask us anything again.
+    let served = match core.served() {
+        Ok(Some(served)) if served.tree.fork() == message.fork => served,
+        Ok(_) => return no_data(Reason::Unknown),
+        Err(_) => return no_data(Reason::NotAvailable),
+    };
     let manifest =
         if message.manifest { core.shared().authority().verifier.manifest().cloned() } else { None };
     let proof = if message.request == Request::default() {

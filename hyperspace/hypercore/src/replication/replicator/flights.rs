@@ -56,6 +56,10 @@ impl Replicator {
     pub(super) fn refused(&mut self, peer: PeerId, no_data: NoData) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let Some(flight) = state.in_flight.remove(&no_data.request) else { return };
+        if state.remote.is_some_and(|remote| remote.fork != flight.message.fork) {
+            // It has another history since: that says nothing about this one.
+            return self.lost(peer, no_data.request, &flight);
+        }
         if flight.promised || no_data.reason == Reason::InvalidRequest {
             state.refused();
         }
