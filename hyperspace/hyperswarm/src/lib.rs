@@ -1,14 +1,15 @@
 //! The network of Hypercores: what two peers speak once a byte stream joins them.
 //!
 //! From below to above, each usable without the next:
+//! * [`udx`] makes streams of datagrams, and shares their socket with others;
 //! * [`noise`] proves who is at the other end, and agrees on keys;
 //! * [`secret_stream`] encrypts messages over a byte stream;
 //! * [`protomux`] puts many channels on one such stream;
 //! * [`Connection`] runs all of it over any stream of tokio.
 //!
-//! The first three know no socket, no clock and no task: they are given bytes and times,
-//! and give bytes and events. All of it is the wire format of npm `@hyperswarm/secret-stream`
-//! 6 and `protomux` 3.
+//! What speaks a protocol knows no socket, no clock and no task: it is given bytes and times,
+//! and gives bytes and events. All of it is the wire format of npm `udx-native` 1,
+//! `@hyperswarm/secret-stream` 6 and `protomux` 3.
 //!
 //! ```
 //! use hyperswarm::{Connection, Event, KeyPair, Options};
@@ -58,6 +59,7 @@ mod key_pair;
 pub mod noise;
 pub mod protomux;
 pub mod secret_stream;
+pub mod udx;
 
 pub use connection::{Connection, ConnectionError, Options, Sender};
 pub use key_pair::{KeyPair, PublicKey};

@@ -77,7 +77,9 @@ impl Sender {
         id: &[u8],
         handshake: impl Into<Bytes>,
     ) -> Result<ChannelId, OpenError> {
-        self.shared.decide(|muxer| muxer.open(protocol, id, handshake.into())).unwrap_or(Err(OpenError::Ended))
+        self.shared
+            .decide(|muxer| muxer.open(protocol, id, handshake.into()))
+            .unwrap_or(Err(OpenError::Ended))
     }
 
     /// Rejects what the other side has opened for that protocol and id, and we have not.

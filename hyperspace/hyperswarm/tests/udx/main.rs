@@ -1,0 +1,5 @@
+//! UDX: two sides and a network between them, in virtual time.
+
+mod ends;
+mod loss;
+mod world;
