@@ -55,6 +55,7 @@
 
 pub mod connection;
 mod hash;
+pub mod hyperdht;
 mod key_pair;
 pub mod noise;
 pub mod protomux;
