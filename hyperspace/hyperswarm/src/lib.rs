@@ -55,7 +55,6 @@
 
 pub mod connection;
 mod hash;
-pub mod hyperdht;
 mod key_pair;
 pub mod noise;
 pub mod protomux;
