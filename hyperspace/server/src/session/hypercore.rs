@@ -356,6 +356,12 @@ async fn download_for_ever(core: &impl Core, start: u64) -> Result<(), CoreError
             fetch(core, next, length).await?;
             next = length;
         }
-        something_new(&mut events).await?;
+        match events.recv().await {
+            Ok(CoreEvent::Closed) | Err(RecvError::Closed) => return Err(CoreError::Closed),
+            // What there was of the old history is gone.
+            Ok(CoreEvent::Truncate { length, .. }) => next = next.min(length).max(start),
+            Err(RecvError::Lagged(_)) => next = start,
+            Ok(_) => {}
+        }
     }
 }
