@@ -74,7 +74,12 @@ impl Stream {
         if let Some(message) = self.messages_out.front() {
             return Some((Next::Message, HEADER + message.len()));
         }
-        let next = if self.probe_due { self.next_probe() } else { self.next_data(now) }?;
+        let next = if self.probe_due { self.next_probe() } else { self.next_data(now) };
+        if self.heartbeat_due {
+            // There is something to send, but no room for it there.
+            return Some((Next::Heartbeat, HEADER));
+        }
+        let next = next?;
         let size = match next {
             Next::Again { seq, .. } => self.flight.get(seq)?.size(),
             Next::New { length, padding, .. } => length + usize::from(padding),
