@@ -54,7 +54,9 @@
 #![forbid(unsafe_code)]
 
 pub mod connection;
+pub mod dht;
 mod hash;
+pub mod hyperdht;
 mod key_pair;
 pub mod noise;
 pub mod protomux;
