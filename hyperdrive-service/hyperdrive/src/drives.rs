@@ -63,16 +63,25 @@ impl<S: Corestore> Clone for Drives<S> {
 
 type Open<S> = HashMap<(Key, Option<u64>), Arc<Inner<S>>>;
 
+/// Makes what tells peers of an index what is looked for in it.
+pub type HintsFor<C> = Arc<dyn Fn(&C) -> Arc<dyn trie::hints::Hints> + Send + Sync>;
+
 struct Registry<S: Corestore> {
     store: S,
     options: DriveOptions,
+    hints: Option<HintsFor<S::Core>>,
     open: Mutex<Open<S>>,
 }
 
 impl<S: Corestore> Drives<S> {
     /// No drive is open yet.
     pub fn new(store: S, options: DriveOptions) -> Self {
-        Self { registry: Arc::new(Registry { store, options, open: Mutex::default() }) }
+        Self { registry: Arc::new(Registry { store, options, hints: None, open: Mutex::default() }) }
+    }
+
+    /// The same; what is looked for in drives of others is told by `hints`.
+    pub fn with_hints(store: S, options: DriveOptions, hints: HintsFor<S::Core>) -> Self {
+        Self { registry: Arc::new(Registry { store, options, hints: Some(hints), open: Mutex::default() }) }
     }
 
     /// Where the drives' cores are kept.
@@ -121,7 +130,12 @@ impl<S: Corestore> Drives<S> {
             let options = self.registry.options;
             let content = ContentLog::new(self.registry.store.clone(), core.clone(), options.timeout);
             let trie = trie::TrieOptions { get: content.get_options(), ..trie::TrieOptions::default() };
+            let hints = self.registry.hints.as_ref().filter(|_| !core.writable()).map(|hints| hints(&core));
             let trie = trie::Trie::new(core, trie);
+            let trie = match hints {
+                Some(hints) => trie.with_hints(hints),
+                None => trie,
+            };
             Inner::new(trie, Arc::new(content), None, options)
         })
     }

@@ -7,7 +7,7 @@
 
 use crate::config::{self, Config};
 use crate::traffic::Traffic;
-use crate::{ServiceError, paths, stats};
+use crate::{ServiceError, hints, paths, stats};
 use hyperdrive::{Drive, DriveError, DriveOptions, Drives, Located, MountEntry, Op};
 use hyperspace_api::{Core, CoreError, DiscoveryKey, Key};
 use hyperspace_client::{
@@ -15,6 +15,7 @@ use hyperspace_client::{
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A drive whose cores live in the server.
@@ -132,9 +133,10 @@ impl HyperdriveClient {
             None => config::default_mnt()?,
         };
         let rpc = connect(options.endpoint).await?;
-        let drives = Drives::new(
+        let drives = Drives::with_hints(
             rpc.corestore(None),
             DriveOptions { timeout: options.timeout, commit: hyperdrive::CommitPolicy::Immediate },
+            Arc::new(hints::of_core),
         );
         let root = drives.open(key, None).await?;
         Ok(Self { rpc, drives, root, mnt })

@@ -25,6 +25,7 @@ pub mod config;
 mod error;
 mod export;
 mod files;
+mod hints;
 mod history;
 mod import;
 pub mod mirror;

@@ -2,13 +2,14 @@
 
 use crate::client::{RemoteDrive, connect};
 use crate::config::{self, Config};
-use crate::{ServiceError, paths};
+use crate::{ServiceError, hints, paths};
 use hyperdrive::{CommitPolicy, DriveOptions, Drives};
 use hyperdrive_fuse::fs::{Filesystem, types::FsOptions};
 use hyperdrive_fuse::{MountError, MountOptions, Mounted};
 use hyperspace_api::Key;
 use hyperspace_client::{Endpoint, HyperspaceClient, NetworkConfig, RemoteCorestore, RemoteNetworker};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -80,12 +81,13 @@ impl Service {
             None => saved.root_drive_key()?,
         };
         let rpc = connect(options.endpoint.clone()).await?;
-        let drives = Drives::new(
+        let drives = Drives::with_hints(
             rpc.corestore(None),
             DriveOptions {
                 timeout: options.timeout,
                 commit: CommitPolicy::Grouped { delay: Duration::from_millis(100), bytes: 8 << 20 },
             },
+            Arc::new(hints::of_core),
         );
         let root = match key {
             Some(key) => drives.open(key, None).await?,

@@ -4,6 +4,7 @@
 //! hashes; siblings with one hash by their names.
 
 use crate::CONCURRENCY;
+use crate::hints::Listing;
 use crate::node::Node;
 use crate::path::{DIGITS, END};
 use crate::snapshot::{Snapshot, belongs};
@@ -62,12 +63,14 @@ impl<C: Core> Snapshot<C> {
     pub async fn iter(&self, prefix: &str, options: ListOptions) -> Result<Iter<C>, CoreError> {
         let path = self.trie().path(prefix, options.hidden)?;
         let start = path.prefix_len();
+        let list = if options.recursive { Listing::All } else { Listing::Names };
+        let snapshot = self.asking(prefix, options.hidden, Some(list)).unwrap_or_else(|| self.clone());
         let mut stack = Vec::new();
-        if let Ok(node) = self.descend(&path, start).await? {
+        if let Ok(node) = snapshot.descend(&path, start).await? {
             stack.push(Step::Open(node, start));
         }
         Ok(Iter {
-            snapshot: self.clone(),
+            snapshot,
             start,
             end: if options.recursive { u32::MAX } else { start + DIGITS },
             gt: options.gt,

@@ -10,6 +10,7 @@
 //! * [`Snapshot`] is one version: look up, list, compare.
 //! * [`Writer`] puts and deletes upon a version. What it made is read through its own
 //!   snapshots at once, and becomes blocks when its user appends them.
+//! * [`hints`] spare those who read a trie that is elsewhere most round trips.
 //!
 //! Blocks are a stranger's. Pointers that do not lead to an earlier block, or that
 //! lead to a key that does not belong there, are [`CoreError::Corrupt`]; each walk is
@@ -27,6 +28,7 @@ mod del;
 mod diff;
 mod hash;
 mod header;
+pub mod hints;
 mod history;
 mod iter;
 mod node;
@@ -38,6 +40,8 @@ mod writer;
 
 pub use children::Child;
 pub use diff::{Diff, DiffNode};
+use hints::{Asking, Hints};
+
 pub use hash::{ComponentHash, component_hash};
 pub use header::Header;
 pub use history::History;
@@ -78,12 +82,16 @@ pub struct Trie<C> {
     core: C,
     options: TrieOptions,
     cache: Arc<NodeCache>,
+    hints: Option<Arc<dyn Hints>>,
+    /// What blocks are needed for at present.
+    asking: Option<Arc<Asking>>,
 }
 
 impl<C: Core> Trie<C> {
     /// The trie in `core`. Nothing is read or written yet.
     pub fn new(core: C, options: TrieOptions) -> Self {
-        Self { core, options, cache: Arc::new(NodeCache::new(options.cache_bytes)) }
+        let cache = Arc::new(NodeCache::new(options.cache_bytes));
+        Self { core, options, cache, hints: None, asking: None }
     }
 
     /// Its core.
@@ -94,6 +102,20 @@ impl<C: Core> Trie<C> {
     /// The same trie, with another way to read blocks that are not held here.
     pub fn with_get(&self, get: GetOptions) -> Self {
         Self { options: TrieOptions { get, ..self.options }, ..self.clone() }
+    }
+
+    /// The same trie, which tells by `hints` what is looked for whenever a block is not
+    /// here.
+    #[must_use]
+    pub fn with_hints(self, hints: Arc<dyn Hints>) -> Self {
+        Self { hints: Some(hints), ..self }
+    }
+
+    /// Tells now, if there is whom to tell: what is looked for next will need blocks.
+    pub fn hint(&self, query: hints::Query) {
+        if let Some(hints) = &self.hints {
+            hints.ask(query);
+        }
     }
 
     /// Block 0.
@@ -149,8 +171,18 @@ impl<C: Core> Trie<C> {
             return Ok(node);
         }
         let truncations = self.cache.truncations();
-        let block = self.core.get(seq, self.options.get).await?;
+        let block = self.fetch(seq).await?;
         self.decode(seq, block, truncations)
+    }
+
+    async fn fetch(&self, seq: u64) -> Result<Bytes, CoreError> {
+        if let Some(asking) = &self.asking {
+            match self.core.get(seq, GetOptions::LOCAL).await {
+                Err(CoreError::NotDownloaded) if self.options.get.wait => asking.ask(),
+                got => return got,
+            }
+        }
+        self.core.get(seq, self.options.get).await
     }
 
     fn decode(&self, seq: u64, block: Bytes, truncations: u64) -> Result<Arc<Node>, CoreError> {

@@ -1,5 +1,6 @@
 //! One version of a trie, and how a key is found in it.
 
+use crate::hints::{Asking, Listing, Query};
 use crate::node::Node;
 use crate::path::{END, Path, is_boundary};
 use crate::table::Slot;
@@ -8,6 +9,7 @@ use crate::{CONCURRENCY, Trie};
 use futures::{StreamExt, TryStreamExt, stream};
 use hyperspace_api::{Core, CoreError};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// One version of a trie: what a map held after a certain block. It never changes.
 #[derive(Clone, Debug)]
@@ -58,7 +60,8 @@ impl<C: Core> Snapshot<C> {
     pub async fn get(&self, key: &str, hidden: bool) -> Result<Option<Arc<Node>>, CoreError> {
         let path = self.trie.path(key, hidden)?;
         let len = path.len();
-        Ok(self.descend(&path, len).await?.ok())
+        let asking = self.asking(key, hidden, None);
+        Ok(asking.as_ref().unwrap_or(self).descend(&path, len).await?.ok())
     }
 
     /// The entry of `key`, or else the last one that was met on the way to it: one
@@ -83,6 +86,13 @@ impl<C: Core> Snapshot<C> {
     /// As [`get`](Self::get).
     pub async fn lookup(&self, key: &str, hidden: bool) -> Result<Lookup, CoreError> {
         let path = self.trie.path(key, hidden)?;
+        match self.asking(key, hidden, None) {
+            Some(asking) => asking.walk(&path).await,
+            None => self.walk(&path).await,
+        }
+    }
+
+    async fn walk(&self, path: &Path) -> Result<Lookup, CoreError> {
         let mut found = Lookup::default();
         let (mut from, mut next) = (0, self.head().await?);
         while let Some(node) = next {
@@ -112,10 +122,19 @@ impl<C: Core> Snapshot<C> {
                 }
                 return Ok(found);
             }
-            next = self.child(&node, &path, to).await?;
+            next = self.child(&node, path, to).await?;
             from = to + 1;
         }
         Ok(found)
+    }
+
+    /// The same version, which tells what it needs blocks for, if there is whom to tell.
+    pub(crate) fn asking(&self, key: &str, hidden: bool, list: Option<Listing>) -> Option<Self> {
+        let hints = self.trie.hints.clone()?;
+        let query = Query { head: self.version.checked_sub(1)?, key: key.to_owned(), hidden, list };
+        let asking = Asking { hints, query, asked: AtomicBool::new(false) };
+        let trie = Trie { asking: Some(Arc::new(asking)), ..self.trie.clone() };
+        Some(Self { trie, ..self.clone() })
     }
 
     /// The newest node; `None` when the trie is empty.

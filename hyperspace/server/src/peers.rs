@@ -13,6 +13,7 @@
 //! | `registry` | who is connected: one connection a peer |
 //! | `replicated` | a store, as the server uses it, whose cores peers are asked for |
 //! | `tcp` | listening, and calling |
+//! | `tries` | answers to who looks something up in a trie |
 //!
 //! # Bounds
 //! [`MAX_CONNECTIONS`] connections at a time, handshakes included; more callers are turned
@@ -24,6 +25,7 @@ mod link;
 mod registry;
 mod replicated;
 mod tcp;
+mod tries;
 
 pub use replicated::Replicated;
 
@@ -85,6 +87,7 @@ struct Inner {
 impl Peers {
     /// Nobody yet. `keys` is who we are. Must be called within a tokio runtime.
     pub fn new(replication: Replication, keys: KeyPair) -> Self {
+        tries::answer(&replication);
         Self {
             inner: Arc::new(Inner {
                 replication,

@@ -19,6 +19,7 @@ use hyperspace_api::{Core, CoreError, Corestore, GetOptions, Key, OpenTarget};
 use parking_lot::Mutex;
 use pending::Pending;
 pub(crate) use pending::Placed;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
@@ -70,6 +71,20 @@ impl<S: Corestore> ContentLog<S> {
     /// The content core.
     pub(crate) async fn core(&self) -> Result<&S::Core, DriveError> {
         self.core.get_or_try_init(|| self.open()).await
+    }
+
+    /// Opens the core in the background, and asks peers how long it is: somebody will
+    /// read from it soon.
+    pub(crate) fn expect(self: &Arc<Self>) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            // Whoever reads hears what is wrong.
+            if let Ok(core) = this.core().await
+                && core.length() == 0
+            {
+                let _ = core.update(Some(1)).await;
+            }
+        });
     }
 
     async fn open(&self) -> Result<S::Core, DriveError> {

@@ -133,10 +133,23 @@ impl<S: Corestore> Inner<S> {
             None if self.metadata().length() == 0 && self.metadata().writable() => self.initialise().await?,
             None => self.wait_for(1).await?,
         }
-        match self.trie.read_header().await {
+        // Over a long line both are asked for at once.
+        let length = self.metadata().length();
+        let foreign = self.pinned.is_none() && !self.metadata().writable();
+        let newest = async {
+            if foreign {
+                // What it says is asked again below, where it counts.
+                let _ = self.newest(length).await;
+            }
+        };
+        let (header, ()) = tokio::join!(self.trie.read_header(), newest);
+        match header {
             Ok(_) => {}
             Err(CoreError::Corrupt(why)) => return Err(DriveError::Unsupported(why)),
             Err(error) => return Err(error.into()),
+        }
+        if foreign {
+            self.content.expect();
         }
         loop {
             let length = self.metadata().length();

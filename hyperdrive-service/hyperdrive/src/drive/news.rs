@@ -7,6 +7,8 @@
 
 use super::Inner;
 use crate::DriveError;
+use crate::mounts::RECORDS;
+use crate::trie::hints::{Listing, Query};
 use hyperspace_api::{Core, CoreError, Corestore};
 use std::time::Duration;
 
@@ -41,6 +43,10 @@ impl<S: Corestore> Inner<S> {
         if length <= 1 || core.has(length - 1).await? {
             return Ok(length);
         }
+        // What is looked for first: the mounts, and something at the root.
+        let query = |key: &str, hidden, list| Query { head: length - 1, key: key.to_owned(), hidden, list };
+        self.trie.hint(query(RECORDS, true, Some(Listing::All)));
+        self.trie.hint(query("", false, None));
         let options = self.content.get_options();
         let Some(held) = self.last_held(1, length - 1).await? else {
             core.get(length - 1, options).await?;

@@ -3,7 +3,7 @@
 use super::Shared;
 use super::channel::Channel;
 use super::connection::Held;
-use super::extension::Registered;
+use super::extension::{Registered, Reply};
 use super::pool::{Task, Turn};
 use super::timers::Alarm;
 use crate::core::LocalCore;
@@ -344,9 +344,13 @@ impl ReplicatedCore {
     }
 
     fn extension(&self, peer: PeerId, name: &str, payload: Bytes) {
-        let channel = self.peers.lock().get(&peer).cloned();
-        if let (Some(channel), Some(extension)) = (channel, self.extensions.lock().get(name)) {
-            extension.receive(channel.remote(), payload);
+        let Some(channel) = self.peers.lock().get(&peer).cloned() else { return };
+        let answerer = self.shared.answerers.lock().get(name).cloned();
+        if let Some(extension) = self.extensions.lock().get(name) {
+            extension.receive(channel.remote(), payload.clone());
+        }
+        if let Some(answerer) = answerer {
+            answerer.asked(&self.core, payload, Reply::new(channel, name));
         }
     }
 

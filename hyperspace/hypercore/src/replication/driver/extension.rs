@@ -1,7 +1,9 @@
 //! Messages between those who use a core and those who use it elsewhere, which are none of
 //! hypercore's business.
 
+use super::channel::Channel;
 use super::core::ReplicatedCore;
+use crate::core::LocalCore;
 use crate::replication::wire::{MAX_EXTENSION_NAME, Message};
 use bytes::Bytes;
 use hyperspace_api::{CoreError, Key, Peer};
@@ -28,6 +30,37 @@ impl Registered {
         if self.to.try_send((peer, payload)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+/// Answers what peers ask by an extension, of whatever core: there is nothing to register
+/// with each.
+pub trait Answerer: Send + Sync + 'static {
+    /// A peer has sent something about `core`. Must return at once.
+    fn asked(&self, core: &LocalCore, payload: Bytes, reply: Reply);
+}
+
+/// The way back to who has asked.
+pub struct Reply {
+    channel: Arc<Channel>,
+    name: String,
+}
+
+impl Reply {
+    pub(super) fn new(channel: Arc<Channel>, name: &str) -> Self {
+        Self { channel, name: name.to_owned() }
+    }
+
+    /// Who has asked.
+    pub fn peer(&self) -> Peer {
+        self.channel.remote()
+    }
+
+    /// Sends a message back. `false` if the peer is gone, or has too much to read already.
+    pub fn send(&self, payload: impl Into<Bytes>) -> bool {
+        let payload = payload.into();
+        let message = Message::Extension { name: self.name.clone(), payload };
+        !self.channel.connection.link.is_full() && self.channel.send(&message)
     }
 }
 

@@ -11,7 +11,7 @@ mod timers;
 pub(crate) use self::core::ReplicatedCore;
 pub use self::core::{CoreTraffic, PeerTraffic};
 pub use connection::{Attached, MAX_UNPROCESSED};
-pub use extension::Extension;
+pub use extension::{Answerer, Extension, Reply};
 pub use link::{ConnectionInfo, Link};
 
 use super::replicator::{Demand, Outcome};
@@ -73,6 +73,7 @@ pub(crate) struct Shared {
     cores: Mutex<HashMap<DiscoveryKey, Arc<ReplicatedCore>>>,
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     banned: Mutex<HashMap<Key, Instant>>,
+    answerers: Mutex<HashMap<String, Arc<dyn Answerer>>>,
     next: AtomicU64,
     seed: u64,
 }
@@ -100,6 +101,7 @@ impl Replication {
             cores: Mutex::default(),
             connections: Mutex::default(),
             banned: Mutex::default(),
+            answerers: Mutex::default(),
             next: AtomicU64::new(1),
             seed: u64::from_le_bytes(seed),
         });
@@ -145,6 +147,12 @@ impl Replication {
                 return Looking(replicated);
             }
         }
+    }
+
+    /// Gives `answerer` whatever peers send by the extension `name`, besides those who have
+    /// registered it for a core.
+    pub fn answer(&self, name: &str, answerer: Arc<dyn Answerer>) {
+        self.shared.answerers.lock().insert(name.to_owned(), answerer);
     }
 
     /// Cores that are replicated, or wait for a peer.
