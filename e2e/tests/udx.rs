@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The number of the peer's stream.
@@ -36,6 +37,32 @@ impl Peer {
     fn heard(&self, event: &str) -> Value {
         let line = self.node.wait_for_line(&format!("{{\"event\":\"{event}\""));
         serde_json::from_str(&line).expect("a line of JSON")
+    }
+}
+
+/// A network between two addresses: 10 ms each way, and one of so many packets is lost.
+/// `to` is one of them, whoever else speaks is the other.
+async fn bad_network(socket: tokio::net::UdpSocket, to: SocketAddr, lose_one_of: u64) {
+    let socket = std::sync::Arc::new(socket);
+    let mut from = None;
+    let mut buffer = vec![0; 2048];
+    let mut random = 1u64;
+    while let Ok((size, sender)) = socket.recv_from(&mut buffer).await {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if sender != to {
+            from = Some(sender);
+        }
+        let receiver = if sender == to { from } else { Some(to) };
+        let Some(receiver) = receiver else { continue };
+        if (random >> 33).is_multiple_of(lose_one_of) {
+            continue;
+        }
+        let (socket, datagram) = (std::sync::Arc::clone(&socket), buffer[..size].to_vec());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            // What does not go is lost, as much may be here.
+            let _ = socket.send_to(&datagram, receiver).await;
+        });
     }
 }
 
@@ -128,6 +155,32 @@ async fn much_goes_both_ways_at_once() {
     let end = peer.heard("end");
     assert_eq!((&end["received"], &end["wrong"]), (&TOTAL.into(), &0.into()));
     assert_eq!(peer.heard("close")["mtu"], 1500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gets_lost_is_sent_again_by_both() {
+    const TOTAL: usize = 8 << 20;
+    let udx = Udx::new();
+    let (socket, _) = udx.bind(SocketAddr::new([127, 0, 0, 1].into(), 0)).expect("a socket");
+    let network = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let between = network.local_addr().expect("an address");
+    // The peer speaks with us by way of it.
+    let mut stream = udx.stream_with_id(8, Config::default()).expect("the number is free");
+    let network = tokio::spawn(bad_network(network, socket.local_addr(), 30));
+    stream.connect(&socket, PEER, between);
+    let peer = Peer::start("both", between, 8, TOTAL);
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let started = std::time::Instant::now();
+    let (received, ()) =
+        soon(async { tokio::join!(read_to_end(&mut reading), write(&mut writing, TOTAL)) }).await;
+    assert_eq!(received, TOTAL);
+    stream = reading.unsplit(writing);
+    soon(stream.acknowledged()).await.expect("it arrives");
+    println!("{:?}, {:?}", started.elapsed(), stream.stats());
+    assert!(stream.stats().expect("it is there").retransmits > 50, "{:?}", stream.stats());
+    let end = peer.heard("end");
+    assert_eq!((&end["received"], &end["wrong"]), (&TOTAL.into(), &0.into()));
+    network.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
