@@ -61,6 +61,15 @@ impl UploadQueue {
         Ok(())
     }
 
+    /// Takes back a request that cannot be answered yet: it is the next again.
+    pub fn put_back(&mut self, work: Work) {
+        match work {
+            Work::Request(request) if request.priority > 0 => self.urgent.push_front(request),
+            Work::Request(request) => self.normal.push_front(request),
+            Work::Want(_) | Work::Push { .. } | Work::Cancel(_) => {}
+        }
+    }
+
     /// What is to be answered next.
     pub fn pop(&mut self) -> Option<Work> {
         self.urgent

@@ -73,7 +73,7 @@ impl Channel {
     }
 
     /// Sends a message.
-    pub(super) fn send(&self, message: &Message) -> bool {
+    pub(super) fn send(self: &Arc<Self>, message: &Message) -> bool {
         let Message::Sync(sync) = message else { return self.pass_on(message) };
         // Held until it is sent, for the order counts.
         let mut told = self.told.lock();
@@ -81,8 +81,27 @@ impl Channel {
         if let Some(before) = told.filter(|before| before.fork == sync.fork) {
             sync.length = sync.length.max(before.length);
         }
-        *told = Some(sync);
-        self.pass_on(&Message::Sync(sync))
+        let before = told.replace(sync);
+        let sent = self.pass_on(&Message::Sync(sync));
+        drop(told);
+        if before.is_some_and(|before| before.fork != sync.fork) {
+            // What was asked about the older history can be refused now.
+            self.wake();
+        }
+        sent
+    }
+
+    /// Is this about the history that the peer was told of, which is no more? It is refused
+    /// once the peer knows of the newer one: else it would seem that we lack what we promised.
+    fn is_early(&self, work: &Work) -> bool {
+        let Work::Request(request) = work else { return false };
+        let told = *self.told.lock();
+        told.is_some_and(|told| told.fork == request.fork)
+            && match self.core.core.served() {
+                Ok(Some(served)) => served.tree.fork() != request.fork,
+                Ok(None) => true,
+                Err(_) => false,
+            }
     }
 
     fn pass_on(&self, message: &Message) -> bool {
@@ -141,6 +160,10 @@ impl Task for Channel {
                     return;
                 }
                 let Some(work) = self.queue.lock().pop() else { return };
+                if self.is_early(&work) {
+                    self.queue.lock().put_back(work);
+                    return;
+                }
                 let Some(message) = answer(&self.core.core, &work) else { continue };
                 if matches!(&message, Message::Data(data) if data.proof.upgrade.is_some()) {
                     self.tell_length();
