@@ -31,7 +31,7 @@ struct Victim {
     server: Server,
     at: SocketAddr,
     client: HyperspaceClient,
-    honest: Node,
+    _honest: Node,
     key: Key,
     _scratch: Scratch,
 }
@@ -49,7 +49,7 @@ impl Victim {
         let line = server.process().wait_for_line("Listening for peers on ");
         let at = line.rsplit(' ').next().unwrap().parse().unwrap();
         let client = HyperspaceClient::connect(Endpoint::Unix(scratch.socket())).await.unwrap();
-        Self { server, at, client, honest, key, _scratch: scratch }
+        Self { server, at, client, _honest: honest, key, _scratch: scratch }
     }
 
     fn memory(&self) -> u64 {
@@ -187,7 +187,12 @@ fn attacks() -> Vec<(&'static str, Vec<(u32, Bytes)>)> {
                 out.raw(&[1, 0, 0, 1, 1, 0]).raw(&[5; 64]);
             })],
         ),
-        ("a list longer than its message", vec![data(1, 1, |out| drop(out.uint(1).uint(3).raw(&[0xff; 9])))]),
+        (
+            "a list longer than its message",
+            vec![data(1, 1, |out| {
+                out.uint(1).uint(3).raw(&[0xff; 9]);
+            })],
+        ),
         ("requests without end", {
             let ask = |id: u64| {
                 let mut out = Writer::new();
@@ -304,7 +309,9 @@ async fn a_byte_at_a_time() {
 /// A `Data` message of ours survives its own codec: what is forged above is near the truth.
 #[test]
 fn forgeries_are_well_formed() {
-    let (_, body) = data(1, 9, |out| drop(out.uint(60).buffer(b"x").uint(0)));
+    let (_, body) = data(1, 9, |out| {
+        out.uint(60).buffer(b"x").uint(0);
+    });
     let read = DataMessage::decode(&body).unwrap();
     assert_eq!(read.request, 9);
     assert_eq!(read.proof.block.unwrap().index, 60);
