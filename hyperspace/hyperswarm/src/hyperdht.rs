@@ -2,7 +2,36 @@
 //! interested in a topic, who relays to the holder of a key, and small records.
 //!
 //! A [`Dht`] is a [`Node`](crate::dht::Node) that serves these commands to others, and asks
-//! others for the same. It is driven by the same verbs.
+//! others for the same. It is driven by the same verbs; [`Endpoint`] drives one for tokio, on
+//! sockets of its own.
+//!
+//! ```
+//! use hyperswarm::KeyPair;
+//! use hyperswarm::hyperdht::{Announcement, Endpoint, Options};
+//! use std::net::Ipv4Addr;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A network of two on this machine: one that knows its address, and is always there,
+//! let local = || Options { host: Ipv4Addr::LOCALHOST, port: 0, ..Options::default() };
+//! let first = Endpoint::bind(Options { is_first: true, ..local() }).await?;
+//! // and one that finds others by it.
+//! let bootstrap = vec![first.local_address().into()];
+//! let second = Endpoint::bind(Options { bootstrap, ..local() }).await?;
+//! second.ready().await;
+//!
+//! let (topic, pair) = ([7; 32], KeyPair::generate()?);
+//! second.announce(Announcement::new(topic, &pair, Vec::new())).await?;
+//! let mut lookup = first.lookup(topic).await?;
+//! # // The first asks nobody but others: it has what it keeps itself.
+//! while let Some((node, peers)) = lookup.next().await {
+//!     println!("{node} knows {} peers", peers.peers.len());
+//! }
+//! second.unannounce(topic, &pair).await?;
+//! second.close().await;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Who announces, signs for every node that keeps it: with that node's id and a token that
 //! it has just given out, so that nobody else can say it again elsewhere or later. What is
@@ -20,6 +49,8 @@
 //! record of up to 1,400 bytes, as the protocol wants it. Nothing else is answered with
 //! more than the [DHT](crate::dht#amplification) itself answers.
 
+mod driver;
+mod endpoint;
 mod envelope;
 mod holepunch;
 mod node;
@@ -32,6 +63,7 @@ mod storage;
 mod topics;
 mod wire;
 
+pub use endpoint::{DhtError, Endpoint, Lookup, Options, PORT, Status};
 pub use envelope::{Handshake, Holepunch, Mode};
 pub use holepunch::{HolepunchPayload, HolepunchSecret};
 pub use node::{Config, Dht, Event};

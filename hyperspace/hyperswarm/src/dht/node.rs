@@ -34,6 +34,9 @@ const OLD: u32 = 360;
 /// The most places of the table that are fought for at a time.
 const MAX_SWAPS: usize = 3;
 
+/// The most nodes that are always there.
+const MAX_BOOTSTRAP: usize = 64;
+
 /// A node of the DHT.
 pub struct Node {
     config: Config,
@@ -206,6 +209,17 @@ impl Node {
     /// How many nodes we know.
     pub fn known(&self) -> usize {
         self.table.len()
+    }
+
+    /// There are more nodes that are always there (their names have been looked up), and
+    /// they are asked at once.
+    pub fn add_bootstrap(&mut self, now: Instant, nodes: impl IntoIterator<Item = SocketAddrV4>) {
+        for node in nodes {
+            if self.config.bootstrap.len() < MAX_BOOTSTRAP && !self.config.bootstrap.contains(&node) {
+                self.config.bootstrap.push(node);
+            }
+        }
+        self.refresh(now);
     }
 
     /// Asks one node. [`Event::Answered`] tells what came of it. `None` when too much is

@@ -146,6 +146,12 @@ impl Dht {
         &self.node
     }
 
+    /// There are more nodes that are always there.
+    pub fn add_bootstrap(&mut self, now: Instant, nodes: impl IntoIterator<Item = SocketAddrV4>) {
+        self.node.add_bootstrap(now, nodes);
+        self.drain(now);
+    }
+
     /// How much is kept for others.
     pub fn stored(&self) -> Stored {
         self.storage.stored()
