@@ -54,6 +54,10 @@ const LIMITS: &[(&str, &[&str])] = &[
 /// The same, for tests that are run once for each type of file.
 const TYPES_WITHOUT: [&str; 4] = ["::fifo", "::socket", "::char", "::block"];
 
+/// They start a program and do not wait until it runs: on a busy machine they fail on any
+/// filesystem.
+const RACES: [&str; 1] = ["open::etxtbsy"];
+
 /// Fewer tests than this would be another test suite.
 const PASSED_AT_LEAST: usize = 185;
 
@@ -105,7 +109,9 @@ fn system_calls_do_what_posix_says() {
     let unexpected: Vec<&String> = failed
         .iter()
         .filter(|test| {
-            !limits.contains(test.as_str()) && !TYPES_WITHOUT.iter().any(|kind| test.ends_with(kind))
+            !limits.contains(test.as_str())
+                && !RACES.contains(&test.as_str())
+                && !TYPES_WITHOUT.iter().any(|kind| test.ends_with(kind))
         })
         .collect();
     assert!(unexpected.is_empty(), "pjdfstest: {unexpected:#?}\n{text}");
