@@ -45,7 +45,7 @@ pub trait Controller: Debug + Send {
     /// Packets were acknowledged, or lost.
     fn on_ack(&mut self, ack: &Ack);
     /// After a time without losses, there are some: those packets are repaired.
-    fn on_recovery(&mut self, in_flight: u64, acked: u64);
+    fn on_recovery(&mut self);
     /// All of them have arrived.
     fn on_recovered(&mut self);
     /// Nothing came for so long that everything is believed lost.

@@ -11,9 +11,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
+use tokio::task::coop;
 
 /// How much of what is read is copied at once.
 const COPY: usize = 64 << 10;
@@ -168,8 +169,10 @@ impl AsyncRead for UdxStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // A peer that sends without end does not keep the other tasks of the thread waiting.
+        let turn = ready!(coop::poll_proceed(cx));
         let id = self.id;
-        self.shared.with(|state| {
+        let read = self.shared.with(|state| {
             let read = state.mux.update(id, |stream| {
                 let count = stream.readable().min(buffer.remaining()).min(COPY);
                 if count > 0 || buffer.remaining() == 0 {
@@ -191,14 +194,19 @@ impl AsyncRead for UdxStream {
                 waiters.read = Some(cx.waker().clone());
             }
             read.unwrap_or_else(|| Poll::Ready(Err(error(None))))
-        })
+        });
+        if read.is_ready() {
+            turn.made_progress();
+        }
+        read
     }
 }
 
 impl AsyncWrite for UdxStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let turn = ready!(coop::poll_proceed(cx));
         let id = self.id;
-        self.shared.with(|state| {
+        let written = self.shared.with(|state| {
             let written = state.mux.update(id, |stream| match stream.closed() {
                 Some(reason) => Poll::Ready(Err(error(reason))),
                 None if stream.path().is_none() => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
@@ -214,7 +222,11 @@ impl AsyncWrite for UdxStream {
                 waiters.write = Some(cx.waker().clone());
             }
             written.unwrap_or_else(|| Poll::Ready(Err(error(None))))
-        })
+        });
+        if written.is_ready() {
+            turn.made_progress();
+        }
+        written
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

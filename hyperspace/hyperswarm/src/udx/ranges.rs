@@ -58,6 +58,12 @@ impl Ranges {
         self.0.clear();
     }
 
+    /// The range that `seq` is in.
+    pub(super) fn around(&self, seq: u64) -> Option<Range<u64>> {
+        let (start, end) = self.0.range(..=seq).next_back()?;
+        (seq < *end).then_some(*start..*end)
+    }
+
     /// The lowest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.0.iter().map(|(start, end)| *start..*end)

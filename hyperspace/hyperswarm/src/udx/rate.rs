@@ -13,6 +13,8 @@ pub(super) struct Stamp {
     delivered_at: Instant,
     first_sent_at: Instant,
     app_limited: bool,
+    /// More had arrived than was known then.
+    blind: bool,
 }
 
 /// The sampler of a stream.
@@ -23,6 +25,8 @@ pub(super) struct Sampler {
     first_sent_at: Instant,
     /// Until so much is delivered, samples tell of us, not of the path.
     app_limited_until: Option<u64>,
+    /// The other side has received more than fits its acknowledgements.
+    blind: bool,
     newest: Option<(Stamp, Instant, u64)>,
 }
 
@@ -34,6 +38,7 @@ impl Sampler {
             first_sent_at: now,
             // The first flight is as large as we make it.
             app_limited_until: None,
+            blind: false,
             newest: None,
         }
     }
@@ -49,7 +54,13 @@ impl Sampler {
             delivered_at: self.delivered_at,
             first_sent_at: self.first_sent_at,
             app_limited: self.app_limited_until.is_some(),
+            blind: self.blind,
         }
+    }
+
+    /// Whether the latest acknowledgement could say all that has arrived.
+    pub(super) fn told(&mut self, all: bool) {
+        self.blind = !all;
     }
 
     /// We would send more, if there were more to send.
@@ -85,11 +96,12 @@ impl Sampler {
         if time.is_zero() || shortest_rtt.is_some_and(|shortest| time < shortest) {
             return None;
         }
-        let bytes = u128::from(self.delivered - stamp.delivered);
+        // What is told late seems to have arrived fast: of such a sample, only the round counts.
+        let bytes = if stamp.blind { 0 } else { u128::from(self.delivered - stamp.delivered) };
         Some(Rate {
             bytes_per_second: u64::try_from(bytes * 1_000_000_000 / time.as_nanos()).unwrap_or(u64::MAX),
             delivered_before: stamp.delivered,
-            app_limited: stamp.app_limited,
+            app_limited: stamp.app_limited || stamp.blind,
         })
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Receiver {
     /// Packets that came before their turn; which ones, and what they cost.
     early: BTreeMap<u64, Early>,
     received: Ranges,
+    /// The last of them.
+    latest: u64,
     charge: usize,
     limit: usize,
     ended: bool,
@@ -55,6 +57,7 @@ impl Receiver {
             ready: VecDeque::new(),
             early: BTreeMap::new(),
             received: Ranges::default(),
+            latest: 0,
             charge: 0,
             limit: limit as usize,
             ended: false,
@@ -82,6 +85,7 @@ impl Receiver {
         if seq - self.next > AHEAD || held + cost > self.limit {
             return Outcome::Refused;
         }
+        self.latest = seq;
         let mut new = false;
         self.received.insert(seq..seq + 1, |_| new = true);
         if new {
@@ -127,9 +131,18 @@ impl Receiver {
         self.ended
     }
 
-    /// What came early: at most as much as fits a packet.
+    /// What came early: the lowest ranges, as many as fit a packet. If these are not all,
+    /// then the last is the one of the packet that came last, since the other side measures
+    /// by when it hears of a packet.
     pub(super) fn early(&self) -> impl Iterator<Item = Range<u64>> + '_ {
-        self.received.iter().take(MAX_RANGES)
+        let mut lowest = self.received.iter().take(MAX_RANGES).collect::<Vec<_>>();
+        if lowest.len() == MAX_RANGES
+            && let Some(latest) = self.received.around(self.latest)
+            && let Some(last) = lowest.last_mut().filter(|last| last.start < latest.start)
+        {
+            *last = latest;
+        }
+        lowest.into_iter()
     }
 
     pub(super) fn readable(&self) -> usize {
@@ -231,6 +244,23 @@ mod tests {
                 prop_assert!(receiver.held() <= limit as usize + SLACK);
             }
         }
+    }
+
+    #[test]
+    fn the_range_of_the_latest_is_always_told() {
+        let mut receiver = Receiver::new(0, 1 << 20);
+        let mut expected = Vec::new();
+        for seq in (1..400).step_by(2) {
+            receiver.insert(seq, b"x", false);
+            expected.push(seq..seq + 1);
+            let mut told = expected.clone();
+            if told.len() > MAX_RANGES {
+                told.drain(MAX_RANGES - 1..told.len() - 1);
+            }
+            assert!(receiver.early().eq(told));
+        }
+        receiver.insert(3, b"x", false);
+        assert_eq!(receiver.early().last(), Some(99..100));
     }
 
     #[test]

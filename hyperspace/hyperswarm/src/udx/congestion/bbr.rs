@@ -29,7 +29,7 @@ const RTT_PROBE: Duration = Duration::from_millis(200);
 /// The path is full when the rate has not grown by a quarter in three rounds.
 const GROWTH: f64 = 1.25;
 const GROWTH_ROUNDS: u8 = 3;
-/// Or not grown in one that lost so much of what was sent: its queue is full, too.
+/// When so much of a round is lost, it is not by chance: the path is full.
 const LOSSY: f64 = 0.1;
 /// Acknowledgements may come late and together: so much is sent beyond what fits the path.
 const EXTRA_MOST: Duration = Duration::from_millis(100);
@@ -47,6 +47,18 @@ enum Mode {
     ProbeRate,
     /// Empties the path, to see how short it is.
     ProbeRtt,
+}
+
+/// What losses have come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recovery {
+    None,
+    /// There are some; it remains to be seen how many.
+    Watching,
+    /// Many: for a round, one packet goes for each that has arrived.
+    Conserving,
+    /// After that, the window grows again to what it was.
+    Growing,
 }
 
 /// A controller of congestion.
@@ -72,11 +84,7 @@ pub struct Bbr {
     round_lost: u64,
     phase: usize,
     phase_since: Option<Instant>,
-    recovering: bool,
-    /// Recovery begins with this acknowledgement.
-    recovery_begins: bool,
-    /// For its first round, one packet goes for each that has arrived.
-    conserving: bool,
+    recovery: Recovery,
     idle_restart: bool,
     probe_until: Option<Instant>,
     probe_round: bool,
@@ -107,9 +115,7 @@ impl Bbr {
             round_lost: 0,
             phase: 0,
             phase_since: None,
-            recovering: false,
-            recovery_begins: false,
-            conserving: false,
+            recovery: Recovery::None,
             idle_restart: false,
             probe_until: None,
             probe_round: false,
@@ -158,7 +164,9 @@ impl Bbr {
         if starts {
             self.round_ends_at = ack.delivered;
             self.round += 1;
-            self.conserving = false;
+            if self.recovery == Recovery::Conserving {
+                self.recovery = Recovery::Growing;
+            }
         }
         if !rate.app_limited || rate.bytes_per_second >= self.rate() {
             let round = self.round;
@@ -206,14 +214,18 @@ impl Bbr {
         self.window_gain = WINDOW;
     }
 
+    /// Whether this round has lost more than happens by chance.
+    fn is_lossy(&self) -> bool {
+        self.round_lost as f64 > LOSSY * (self.round_acked + self.round_lost) as f64
+            && self.round_lost > LEAST * self.packet
+    }
+
     fn check_full(&mut self, ack: &Ack, round_starts: bool) {
-        self.round_acked += ack.acked;
-        self.round_lost += ack.lost;
         if !round_starts {
             return;
         }
-        let lost = std::mem::take(&mut self.round_lost) as f64;
-        let lossy = lost > LOSSY * (std::mem::take(&mut self.round_acked) as f64 + lost);
+        let lossy = self.is_lossy();
+        (self.round_acked, self.round_lost) = (0, 0);
         if self.full || ack.rate.is_none_or(|rate| rate.app_limited) {
             return;
         }
@@ -287,6 +299,17 @@ impl Bbr {
         }
     }
 
+    /// Losses by chance are repaired beside everything else. Where a queue is full, no more
+    /// is sent for a round than what arrives.
+    fn conserve(&mut self, ack: &Ack) {
+        if self.recovery == Recovery::Watching && self.is_lossy() {
+            self.recovery = Recovery::Conserving;
+            self.window_before = self.window_before.max(self.window);
+            self.window = (ack.in_flight + ack.acked.max(self.packet)).max(LEAST * self.packet);
+            self.round_ends_at = ack.delivered;
+        }
+    }
+
     fn set_pacing(&mut self, ack: &Ack) {
         if let Some(rtt) = ack.rtt {
             // What was assumed before is of no use any more.
@@ -306,10 +329,10 @@ impl Bbr {
 
     fn set_window(&mut self, ack: &Ack) {
         let least = LEAST * self.packet;
-        if ack.lost > 0 {
+        if ack.lost > 0 && matches!(self.recovery, Recovery::Conserving | Recovery::Growing) {
             self.window = self.window.saturating_sub(ack.lost).max(self.packet);
         }
-        if self.conserving {
+        if self.recovery == Recovery::Conserving {
             self.window = self.window.max(ack.in_flight + ack.acked);
         } else {
             let target = self.target();
@@ -328,11 +351,10 @@ impl Bbr {
 
 impl Controller for Bbr {
     fn on_ack(&mut self, ack: &Ack) {
+        self.round_acked += ack.acked;
+        self.round_lost += ack.lost;
         let round_starts = self.learn_rate(ack);
-        if std::mem::take(&mut self.recovery_begins) {
-            self.round_ends_at = ack.delivered;
-            self.conserving = true;
-        }
+        self.conserve(ack);
         self.learn_extra(ack);
         self.next_phase(ack);
         self.check_full(ack, round_starts);
@@ -342,31 +364,23 @@ impl Controller for Bbr {
         self.set_window(ack);
     }
 
-    fn on_recovery(&mut self, in_flight: u64, acked: u64) {
-        if !self.recovering && self.mode != Mode::ProbeRtt {
-            self.window_before = self.window;
+    fn on_recovery(&mut self) {
+        if self.recovery == Recovery::None {
+            self.recovery = Recovery::Watching;
         }
-        self.recovering = true;
-        self.recovery_begins = true;
-        self.window = (in_flight + acked.max(self.packet)).max(LEAST * self.packet);
     }
 
     fn on_recovered(&mut self) {
-        if self.recovering && self.mode != Mode::ProbeRtt {
+        if self.mode != Mode::ProbeRtt {
             self.window = self.window.max(self.window_before);
             self.window_before = 0;
         }
-        self.recovering = false;
-        self.recovery_begins = false;
-        self.conserving = false;
+        self.recovery = Recovery::None;
     }
 
     fn on_timeout(&mut self) {
-        if !self.recovering && self.mode != Mode::ProbeRtt {
-            self.window_before = self.window_before.max(self.window);
-        }
-        self.recovering = true;
-        self.conserving = false;
+        self.window_before = self.window_before.max(self.window);
+        self.recovery = Recovery::Growing;
         self.full_rate = 0;
         self.full_rounds = 0;
         self.window = self.packet;

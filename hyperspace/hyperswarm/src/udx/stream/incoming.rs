@@ -2,7 +2,7 @@
 
 use super::{End, PeerWindow, Phase, Repair, Stream, StreamError};
 use crate::udx::congestion::Ack;
-use crate::udx::packet::{Flags, Packet};
+use crate::udx::packet::{Flags, MAX_RANGES, Packet};
 use crate::udx::receiver::Outcome;
 use crate::udx::sequence;
 use crate::udx::timers::Timer;
@@ -120,7 +120,7 @@ impl Stream {
             self.happened.acknowledged = true;
             return;
         }
-        let lost = self.detect_losses(now, acked);
+        let lost = self.detect_losses(now);
         self.tell_controller(now, before, acked, lost);
         self.set_timers(now, advanced);
         self.tell_writer();
@@ -140,6 +140,7 @@ impl Stream {
     /// Ranges are believed as long as they ascend, and are of what was sent.
     fn take_ranges(&mut self, packet: &Packet<'_>, news: &mut Vec<(u64, crate::udx::flight::Sent)>) {
         let mut least = self.flight.first();
+        self.sampler.told(packet.ranges().count() < MAX_RANGES);
         for (start, end) in packet.ranges() {
             let start = sequence::expand(self.flight.next(), start);
             let end = sequence::expand(self.flight.next(), end);
@@ -190,7 +191,7 @@ impl Stream {
     }
 
     /// Looks for lost packets. How many bytes they are.
-    pub(super) fn detect_losses(&mut self, now: Instant, acked: u64) -> u64 {
+    pub(super) fn detect_losses(&mut self, now: Instant) -> u64 {
         let mut found = std::mem::take(&mut self.lost);
         let open = self.repair == Repair::None;
         let (shortest, smoothed) = (self.rtt.shortest(), self.rtt.smoothed());
@@ -211,7 +212,7 @@ impl Stream {
             self.repair = Repair::Recovery(self.flight.next());
             self.tail_probe = None;
             self.timers.stop(Timer::TailProbe);
-            self.controller.on_recovery(self.flight.bytes(), acked);
+            self.controller.on_recovery();
         }
         if congested { lost } else { 0 }
     }

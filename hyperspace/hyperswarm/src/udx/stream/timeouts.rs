@@ -22,7 +22,7 @@ impl Stream {
                 Timer::TailProbe => self.probe_tail(now),
                 Timer::Reorder => {
                     let before = self.flight.bytes();
-                    let lost = self.detect_losses(now, 0);
+                    let lost = self.detect_losses(now);
                     self.tell_controller(now, before, 0, lost);
                     self.restart_timeout(now);
                 }
