@@ -63,8 +63,9 @@ fn a_silent_peer_is_waited_for_and_holds_up_nobody() {
     let line = Relay::new(a.address());
     let b = Machine::start(&[line.address()], TIMEOUT);
     let theirs = b.mount_drive("theirs", &key);
-    assert_eq!(fs::read(theirs.join("read")).expect("a file"), b"read");
-    fs::metadata(theirs.join("unread")).expect("another file");
+    // The peer has to be called first, and to say what it has.
+    soon("a file", || fs::read(theirs.join("read")).is_ok_and(|found| found == b"read"));
+    soon("another file", || fs::metadata(theirs.join("unread")).is_ok());
     line.allow(0);
     let began = Instant::now();
     thread::scope(|threads| {

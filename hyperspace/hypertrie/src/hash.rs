@@ -12,7 +12,7 @@ pub type ComponentHash = fn(component: &[u8]) -> u64;
 /// endian; two bits each, lowest first, they are the component's 32 digits.
 ///
 /// ```
-/// let hash = hyperdrive::trie::component_hash(b"dir");
+/// let hash = hypertrie::component_hash(b"dir");
 /// assert_eq!(hash.to_le_bytes(), [0x66, 0x35, 0xf3, 0xc3, 0x80, 0x2a, 0xb2, 0x4b]);
 /// ```
 pub fn component_hash(component: &[u8]) -> u64 {
