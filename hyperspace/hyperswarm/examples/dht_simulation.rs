@@ -3,6 +3,15 @@
 //! every hour.
 //!
 //! `cargo run --release -p hyperswarm --example dht_simulation [NODES…]`
+//!
+//! Recorded on a busy machine of two cores (the run of 10,000 by itself; "asked" counts
+//! nodes, each with one question; times are virtual, ways are 5 to 110 ms long):
+//!
+//! | nodes | asked a lookup | of 20 closest | time | churn: found | asked | time | datagrams | took |
+//! |---|---|---|---|---|---|---|---|---|
+//! | 100 | 27.6 | 19.80 | 501 ms | 360 of 360 | 26.7 | 671 ms | 0 M | 1 s |
+//! | 1000 | 39.0 | 19.97 | 634 ms | 360 of 360 | 35.6 | 1051 ms | 3 M | 14 s |
+//! | 10000 | 45.4 | 20.00 | 695 ms | 360 of 360 | 40.9 | 1144 ms | 29 M | 418 s |
 
 #[path = "../tests/dht/lookups.rs"]
 #[allow(unused_imports)]
