@@ -17,7 +17,7 @@
 //! [`hyperdht`](crate::hyperdht) is the one.
 //!
 //! # Bounds
-//! Whatever strangers send, a node keeps at most: a [table](table) of 256 × 20 contacts;
+//! Whatever strangers send, a node keeps at most: a [table] of 256 × 20 contacts;
 //! 1,024 requests for the application that it has not taken yet; 1,024 delayed answers;
 //! 1,000 addresses for each query of ours. Datagrams that mean nothing leave no trace.
 //!
