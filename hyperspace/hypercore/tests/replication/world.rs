@@ -213,7 +213,8 @@ impl World {
     pub fn demand(&mut self, node: NodeId, demand: Demand) -> DemandId {
         let now = self.now;
         let Node { replicator, core, .. } = &mut self.nodes[node];
-        let id = replicator.demand(now, core, demand);
+        let id = replicator.demand(demand);
+        replicator.settle(now, core);
         self.act(node);
         id
     }
@@ -221,7 +222,8 @@ impl World {
     pub fn cancel(&mut self, node: NodeId, demand: DemandId) {
         let now = self.now;
         let Node { replicator, core, .. } = &mut self.nodes[node];
-        replicator.cancel(now, core, demand);
+        replicator.cancel(demand);
+        replicator.settle(now, core);
         self.act(node);
     }
 

@@ -266,14 +266,14 @@ impl ReplicatedCore {
                 Err(error) => self.punish(peer, &error.to_string()),
             },
             Input::Demand { token, demand, done } => {
-                let id = replicator.demand(now, core, demand);
+                let id = replicator.demand(demand);
                 state.demands.insert(token, id);
                 state.waiters.insert(id, (token, done));
             }
             Input::Cancel { token } => {
                 if let Some(id) = state.demands.remove(&token) {
                     state.waiters.remove(&id);
-                    replicator.cancel(now, core, id);
+                    replicator.cancel(id);
                 }
             }
             Input::Look => {

@@ -304,20 +304,21 @@ impl Replicator {
         self.arrived.len()
     }
 
-    /// Somebody wants something.
-    pub fn demand(&mut self, now: Instant, core: &LocalCore, demand: Demand) -> DemandId {
+    /// Somebody wants something. It is asked for at the next [`settle`](Self::settle): many
+    /// demands at once are looked at once.
+    pub fn demand(&mut self, demand: Demand) -> DemandId {
         let id = self.demands.add(demand);
         if let Demand::Block { index, .. } = demand
             && self.flights.contains_key(&index)
         {
             self.demands.set_idle(index, false);
         }
-        self.work(Cx { now, core });
         id
     }
 
-    /// Nobody wants that any more.
-    pub fn cancel(&mut self, now: Instant, core: &LocalCore, id: DemandId) {
+    /// Nobody wants that any more. As with [`demand`](Self::demand), [`settle`](Self::settle)
+    /// is to follow.
+    pub fn cancel(&mut self, id: DemandId) {
         let range = self.demands.ranges.get(&id).map(|range| range.start..range.end);
         let block = self.demands.remove(id).map(|index| index..index + 1);
         for dropped in range.into_iter().chain(block) {
@@ -334,7 +335,6 @@ impl Replicator {
         for peer in self.peers.values_mut() {
             peer.positions.remove(&id);
         }
-        self.work(Cx { now, core });
     }
 
     /// Follows the core: gets every longer tree that a peer has. Or stops that.
