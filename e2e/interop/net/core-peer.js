@@ -160,6 +160,11 @@ const commands = {
     }
   },
 
+  // Everything is on the disk.
+  async close () {
+    await store.close()
+  },
+
   async truncate ({ key, length }) {
     await writers.get(key).truncate(length)
   },
