@@ -2,8 +2,9 @@
 //! over TCP: every kind of core, both as writer and as reader, both as the side that calls
 //! and as the one that is called.
 //!
-//! `HYPERSPACE_INTEROP=full` tails 10,000 appends of every kind of core, not of the usual
-//! one only.
+//! `HYPERSPACE_INTEROP=full` follows 10,000 appends and reconnects 20 times with every kind
+//! of core, not with the usual one only. `HYPERSPACE_INTEROP_CELL` runs only the cells of the
+//! matrix whose names contain it, as `v1, byte seeks`.
 
 mod crash;
 mod drives;
