@@ -104,13 +104,21 @@ pub struct CoreInfo {
     pub downloaded: Traffic,
 }
 
-/// What was exchanged with peers about a core.
+/// What was exchanged with a peer, or about a core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Blocks.
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+impl Traffic {
+    /// Counts a block.
+    pub fn add(&mut self, bytes: u64) {
+        self.blocks += 1;
+        self.bytes += bytes;
+    }
 }
 
 /// Something that happened to a core.

@@ -68,7 +68,11 @@ impl LocalCore {
 
     /// Waits until peers have brought a block, or cannot.
     pub(super) async fn fetch(&self, index: u64, if_available: bool) -> Result<(), CoreError> {
-        match self.want(Demand::Block { index, if_available }).await {
+        self.want_blocks(Demand::Block { index, if_available }).await
+    }
+
+    async fn want_blocks(&self, demand: Demand) -> Result<(), CoreError> {
+        match self.want(demand).await {
             Outcome::Failed(error) => Err(error),
             Outcome::NotAvailable => Err(CoreError::NotAvailable),
             Outcome::Done | Outcome::Found(_) => Ok(()),
@@ -116,11 +120,7 @@ impl LocalCore {
         }
         // Few blocks are likely to be read in their order.
         let linear = end - start <= LINEAR;
-        match self.want(Demand::Range { start, end, linear }).await {
-            Outcome::Failed(error) => Err(error),
-            Outcome::NotAvailable => Err(CoreError::NotAvailable),
-            Outcome::Done | Outcome::Found(_) => Ok(()),
-        }
+        self.want_blocks(Demand::Range { start, end, linear }).await
     }
 }
 

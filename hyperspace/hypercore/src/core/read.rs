@@ -3,7 +3,6 @@
 use super::LocalCore;
 use super::network::within;
 use crate::merkle::{ReadError, Tree, seek};
-use crate::replication::Traffic;
 use crate::storage::StoreError;
 use crate::storage::cache::{Cached, Lookup};
 use crate::storage::extent::{Extent, LARGE, Located, Place, SMALL_BYTES};
@@ -246,8 +245,7 @@ impl LocalCore {
             self.held_bytes()?
         };
         let (fork, traffic) = (self.fork(), self.traffic());
-        let told = |Traffic { blocks, bytes }| hyperspace_api::Traffic { blocks, bytes };
-        let (uploaded, downloaded) = (told(traffic.uploaded), told(traffic.downloaded));
+        let (uploaded, downloaded) = (traffic.uploaded, traffic.downloaded);
         Ok(CoreInfo { length, byte_length, fork, contiguous_length, disk_bytes, uploaded, downloaded })
     }
 }

@@ -29,4 +29,4 @@ pub use driver::{
     Answerer, AttachError, Attached, ConnectionInfo, CoreTraffic, Extension, Followed, Link, Looking,
     MAX_UNPROCESSED, PeerTraffic, Replication, ReplicationOptions, Reply,
 };
-pub use peer::{PeerId, Traffic};
+pub use peer::PeerId;

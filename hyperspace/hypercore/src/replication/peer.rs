@@ -5,6 +5,7 @@ use super::replicator::DemandId;
 use super::wants::RemoteWants;
 use super::window::Window;
 use super::wire::{RequestMessage, Sync};
+use hyperspace_api::Traffic;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -52,23 +53,6 @@ pub struct Position {
     pub next: Option<u64>,
     /// Blocks before it that are still to be looked at, after a start in the middle.
     pub wrap: Option<u64>,
-}
-
-/// What was exchanged with a peer, or about a core.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Blocks.
-    pub blocks: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-impl Traffic {
-    /// Counts a block.
-    pub fn add(&mut self, bytes: u64) {
-        self.blocks += 1;
-        self.bytes += bytes;
-    }
 }
 
 /// See the module's text.

@@ -2,6 +2,8 @@
 
 mod encodings;
 mod encryption;
+#[path = "../common/frames.rs"]
+mod frames;
 mod keys;
 mod log;
 mod manifests;

@@ -1,37 +1,12 @@
 //! Recorded sessions: every Request and Data in them is read, and written back the same.
 
+use super::frames::messages;
 use super::*;
 use hypercore::encoding::{Reader, Writer};
 use hypercore::manifest::Verifier;
 use hypercore::merkle::message::{DataMessage, RequestMessage};
 use hypercore::merkle::{Reorg, verify};
 use std::collections::BTreeSet;
-
-/// The messages of a frame, as (type, body); control messages are left out.
-fn messages(frame: &[u8]) -> Vec<(u64, Vec<u8>)> {
-    let reader = &mut Reader::new(frame);
-    let mut out = Vec::new();
-    let (Ok(mut channel), Ok(kind)) = (reader.uint(), reader.uint()) else {
-        return out;
-    };
-    if (channel, kind) != (0, 0) {
-        if channel > 0 {
-            out.push((kind, reader.rest().to_vec()));
-        }
-        return out;
-    }
-    channel = reader.uint().expect("a batch starts with a channel");
-    while !reader.is_empty() {
-        let item = reader.buffer().expect("an item");
-        if item.is_empty() {
-            channel = reader.uint().expect("a channel");
-        } else if channel > 0 {
-            let item = &mut Reader::new(item);
-            out.push((item.uint().expect("a type"), item.rest().to_vec()));
-        }
-    }
-    out
-}
 
 fn check(name: &str) -> Vec<DataMessage> {
     let mut answers = Vec::new();

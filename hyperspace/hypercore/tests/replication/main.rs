@@ -3,6 +3,8 @@
 
 mod basic;
 mod forks;
+#[path = "../common/frames.rs"]
+mod frames;
 mod hostile;
 mod swarm;
 mod wire;

@@ -1,5 +1,6 @@
 //! The messages: as npm writes them, whatever they hold, and garbage.
 
+use crate::frames::messages;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use hypercore::encoding::{MAX_UINT, Reader};
@@ -126,27 +127,6 @@ fn both_recorded_sessions_are_read_to_the_last_message() {
         }
         assert!(kinds.is_superset(&[0, 1, 3, 8].into()), "{name}: {kinds:?}");
     }
-}
-
-/// The messages of a frame; control messages are left out.
-fn messages(frame: &[u8]) -> Vec<(u64, Vec<u8>)> {
-    let reader = &mut Reader::new(frame);
-    let (channel, kind) = (reader.uint().expect("a channel"), reader.uint().expect("a type"));
-    if (channel, kind) != (0, 0) {
-        return if channel > 0 { vec![(kind, reader.rest().to_vec())] } else { Vec::new() };
-    }
-    let mut out = Vec::new();
-    let mut channel = reader.uint().expect("a batch starts with a channel");
-    while !reader.is_empty() {
-        let item = reader.buffer().expect("an item");
-        if item.is_empty() {
-            channel = reader.uint().expect("a channel");
-        } else if channel > 0 {
-            let item = &mut Reader::new(item);
-            out.push((item.uint().expect("a type"), item.rest().to_vec()));
-        }
-    }
-    out
 }
 
 #[test]

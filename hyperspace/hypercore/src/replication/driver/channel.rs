@@ -3,11 +3,11 @@
 use super::connection::Connection;
 use super::core::{Input, ReplicatedCore};
 use super::pool::{Task, Turn};
-use crate::replication::peer::{PeerId, Traffic};
+use crate::replication::peer::PeerId;
 use crate::replication::replicator::Work;
 use crate::replication::upload::{Flooded, UploadQueue, answer, block_of};
 use crate::replication::wire::{Message, Sync};
-use hyperspace_api::{CoreEvent, Peer};
+use hyperspace_api::{CoreEvent, Peer, Traffic};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -19,12 +19,12 @@ mod timing;
 pub use demand::{Demand, DemandId, Outcome};
 
 use super::have::Has;
-use super::peer::{InFlight, Peer, PeerId, Traffic};
+use super::peer::{InFlight, Peer, PeerId};
 use super::wire::{Message, RequestMessage, Want};
 use crate::core::LocalCore;
 use bytes::Bytes;
 use demand::Demands;
-use hyperspace_api::CoreError;
+use hyperspace_api::{CoreError, Traffic};
 use reorg::Reorging;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
