@@ -12,7 +12,6 @@ pub(crate) mod remembered;
 
 use crate::extensions::{ExtensionEnd, Silent};
 use crate::lock::SessionId;
-use crate::peers::PeerAddress;
 use hyperspace_api::{CoreError, DiscoveryKey, Key, Peer};
 use hyperspace_schema::messages as m;
 use parking_lot::Mutex;
@@ -40,6 +39,17 @@ impl Presence {
     fn or(self, other: Self) -> Self {
         Self { announce: self.announce || other.announce, lookup: self.lookup || other.lookup }
     }
+}
+
+/// An address that is called, and how that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Who is connected there.
+    pub connected: Option<Key>,
+    /// Why nobody is.
+    pub error: Option<String>,
 }
 
 /// Somebody came or went.

@@ -30,11 +30,11 @@ mod tries;
 pub use replicated::Replicated;
 
 use crate::extensions::ExtensionEnd;
-use crate::networker::{Presence, Swarm, SwarmEvent};
+use crate::networker::{PeerAddress, Presence, Swarm, SwarmEvent};
 use extensions::NetworkExtensions;
 use hypercore::LocalCore;
 use hypercore::replication::{Followed, Looking, Replication};
-use hyperspace_api::{CoreError, DiscoveryKey, Key, Peer};
+use hyperspace_api::{CoreError, DiscoveryKey, Peer};
 use hyperswarm::KeyPair;
 use parking_lot::Mutex;
 use registry::Registry;
@@ -56,17 +56,6 @@ pub const MAX_CONNECTIONS: usize = 1024;
 pub const MAX_ADDRESSES: usize = 1024;
 /// The longest address, in bytes: a host name has at most 253.
 const MAX_ADDRESS: usize = 300;
-
-/// An address that is called, and how that goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerAddress {
-    /// `HOST:PORT`.
-    pub address: String,
-    /// Who is connected there.
-    pub connected: Option<Key>,
-    /// Why nobody is.
-    pub error: Option<String>,
-}
 
 /// See the module's text. Dropped, it hangs up.
 pub struct Peers {

@@ -1,5 +1,8 @@
 //! Extensions of the network: a channel for each on every connection, if both sides have
 //! registered it.
+//!
+//! Locks: what is registered, then the channels of one connection. Whether a message is an
+//! extension's is asked for every message of a connection, and takes only the second.
 
 use crate::extensions::{ExtensionEnd, Receiving};
 use bytes::Bytes;
@@ -31,7 +34,7 @@ pub(super) struct NetworkExtensions {
 #[derive(Default)]
 struct State {
     registered: HashMap<String, mpsc::Sender<(Peer, Bytes)>>,
-    connections: HashMap<u64, OnConnection>,
+    connections: HashMap<u64, Arc<OnConnection>>,
     last: u64,
 }
 
@@ -39,14 +42,22 @@ struct State {
 struct OnConnection {
     peer: Peer,
     sender: Sender,
-    /// By name; with whether both sides have it.
-    channels: HashMap<String, (ChannelId, bool)>,
+    channels: Mutex<HashMap<ChannelId, Channel>>,
+}
+
+struct Channel {
+    name: String,
+    /// Where its messages go.
+    to: mpsc::Sender<(Peer, Bytes)>,
+    /// Do both sides have it?
+    open: bool,
 }
 
 /// A connection's part in it, until it is dropped.
 pub(super) struct Joined {
     extensions: Arc<NetworkExtensions>,
     number: u64,
+    on: Arc<OnConnection>,
 }
 
 impl NetworkExtensions {
@@ -55,10 +66,10 @@ impl NetworkExtensions {
         let mut state = self.state.lock();
         state.last += 1;
         let number = state.last;
-        let mut on = OnConnection { peer, sender, channels: HashMap::new() };
-        state.registered.keys().for_each(|name| on.offer(name));
-        state.connections.insert(number, on);
-        Joined { extensions: self.clone(), number }
+        let on = Arc::new(OnConnection { peer, sender, channels: Mutex::default() });
+        state.registered.iter().for_each(|(name, to)| on.offer(name, to));
+        state.connections.insert(number, on.clone());
+        Joined { extensions: self.clone(), number, on }
     }
 
     /// Registers an extension with all peers.
@@ -68,18 +79,20 @@ impl NetworkExtensions {
         }
         let mut state = self.state.lock();
         let (to, from) = mpsc::channel(WAITING);
+        state.connections.values().for_each(|on| on.offer(name, &to));
         state.registered.insert(name.to_owned(), to);
-        state.connections.values_mut().for_each(|on| on.offer(name));
         Ok(Box::new(End { extensions: self.clone(), name: name.to_owned(), from }))
     }
 }
 
 impl OnConnection {
-    fn offer(&mut self, name: &str) {
-        if !self.channels.contains_key(name)
-            && let Ok(channel) = self.sender.open(PROTOCOL, name.as_bytes(), Bytes::new())
+    fn offer(&self, name: &str, to: &mpsc::Sender<(Peer, Bytes)>) {
+        // Locked for the whole time, so that the peer's answer does not come too early.
+        let mut channels = self.channels.lock();
+        if !channels.values().any(|channel| channel.name == name)
+            && let Ok(id) = self.sender.open(PROTOCOL, name.as_bytes(), Bytes::new())
         {
-            self.channels.insert(name.to_owned(), (channel, false));
+            channels.insert(id, Channel { name: name.to_owned(), to: to.clone(), open: false });
         }
     }
 }
@@ -87,34 +100,26 @@ impl OnConnection {
 impl Joined {
     /// The peer offers an extension.
     pub(super) fn requested(&self, id: &[u8]) {
-        let mut state = self.extensions.state.lock();
-        let State { registered, connections, .. } = &mut *state;
-        let Some(on) = connections.get_mut(&self.number) else { return };
-        match std::str::from_utf8(id) {
-            Ok(name) if registered.contains_key(name) => on.offer(name),
-            _ => on.sender.refuse(PROTOCOL, id),
+        let state = self.extensions.state.lock();
+        let name = std::str::from_utf8(id).ok();
+        match name.and_then(|name| Some((name, state.registered.get(name)?))) {
+            Some((name, to)) => self.on.offer(name, to),
+            None => self.on.sender.refuse(PROTOCOL, id),
         }
     }
 
     /// Is it one of these channels, and now open on both sides?
     pub(super) fn opened(&self, channel: ChannelId) -> bool {
-        let mut state = self.extensions.state.lock();
-        let channels = state.connections.get_mut(&self.number).map(|on| on.channels.values_mut());
-        let found = channels.into_iter().flatten().find(|(known, _)| *known == channel);
-        found.map(|(_, open)| *open = true).is_some()
+        self.on.channels.lock().get_mut(&channel).map(|channel| channel.open = true).is_some()
     }
 
     /// If it is one of these channels: a message.
     pub(super) fn message(&self, channel: ChannelId, payload: &Bytes) -> bool {
-        let state = self.extensions.state.lock();
-        let Some(on) = state.connections.get(&self.number) else { return false };
-        let Some((name, _)) = on.channels.iter().find(|(_, (known, _))| *known == channel) else {
-            return false;
-        };
-        if let Some(to) = state.registered.get(name)
-            && payload.len() <= MAX_PAYLOAD
+        let channels = self.on.channels.lock();
+        let Some(Channel { name, to, .. }) = channels.get(&channel) else { return false };
+        if payload.len() <= MAX_PAYLOAD
             // It is not for us to slow a connection down for its sake.
-            && to.try_send((on.peer.clone(), Bytes::copy_from_slice(payload))).is_err()
+            && to.try_send((self.on.peer.clone(), Bytes::copy_from_slice(payload))).is_err()
         {
             tracing::debug!(name, "a message of an extension was dropped: nobody reads them");
         }
@@ -123,11 +128,7 @@ impl Joined {
 
     /// If it is one of these channels: it is closed.
     pub(super) fn closed(&self, channel: ChannelId) -> bool {
-        let mut state = self.extensions.state.lock();
-        let Some(on) = state.connections.get_mut(&self.number) else { return false };
-        let before = on.channels.len();
-        on.channels.retain(|_, (known, _)| *known != channel);
-        on.channels.len() < before
+        self.on.channels.lock().remove(&channel).is_some()
     }
 }
 
@@ -150,10 +151,12 @@ impl ExtensionEnd for End {
 
     fn send(&self, to: Option<Key>, payload: Bytes) {
         let state = self.extensions.state.lock();
-        let wanted = |on: &&OnConnection| to.is_none_or(|to| on.peer.remote_public_key == to);
+        let wanted = |on: &&Arc<OnConnection>| to.is_none_or(|to| on.peer.remote_public_key == to);
         for on in state.connections.values().filter(wanted) {
-            if let Some((channel, true)) = on.channels.get(&self.name)
-                && let Err(error) = on.sender.send(*channel, 0, payload.clone())
+            let channels = on.channels.lock();
+            let ours = channels.iter().find(|(_, channel)| channel.open && channel.name == self.name);
+            if let Some((id, _)) = ours
+                && let Err(error) = on.sender.send(*id, 0, payload.clone())
             {
                 tracing::debug!(name = self.name, %error, "a message of an extension was not sent");
             }
@@ -165,10 +168,14 @@ impl Drop for End {
     fn drop(&mut self) {
         let mut state = self.extensions.state.lock();
         state.registered.remove(&self.name);
-        for on in state.connections.values_mut() {
-            if let Some((channel, _)) = on.channels.remove(&self.name) {
-                on.sender.close_channel(channel);
-            }
+        for on in state.connections.values() {
+            on.channels.lock().retain(|id, channel| {
+                let ours = channel.name == self.name;
+                if ours {
+                    on.sender.close_channel(*id);
+                }
+                !ours
+            });
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Listening, and calling.
 
 use super::connection::Ended;
-use super::{Inner, MAX_ADDRESSES, PeerAddress};
+use super::{Inner, MAX_ADDRESSES};
+use crate::networker::PeerAddress;
 use hyperspace_api::{CoreError, Key};
-use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,22 +25,33 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// An address that is called until this is dropped.
 pub(super) struct Called {
-    state: Arc<Mutex<State>>,
-    /// Has the first call succeeded or failed?
-    tried: watch::Receiver<bool>,
+    state: watch::Receiver<State>,
     stop: CancellationToken,
 }
 
-#[derive(Default)]
-struct State {
-    connected: Option<Key>,
-    error: Option<String>,
+/// How the calls of an address go.
+#[derive(Clone)]
+enum State {
+    /// The first one is under way.
+    First,
+    Connected(Key),
+    Failed(String),
+}
+
+impl State {
+    fn is_tried(&self) -> bool {
+        !matches!(self, Self::First)
+    }
 }
 
 impl Called {
     pub(super) fn describe(&self, address: &str) -> PeerAddress {
-        let state = self.state.lock();
-        PeerAddress { address: address.to_owned(), connected: state.connected, error: state.error.clone() }
+        let (connected, error) = match self.state.borrow().clone() {
+            State::First => (None, None),
+            State::Connected(key) => (Some(key), None),
+            State::Failed(error) => (None, Some(error)),
+        };
+        PeerAddress { address: address.to_owned(), connected, error }
     }
 }
 
@@ -89,58 +100,43 @@ impl Inner {
         if called.len() >= MAX_ADDRESSES {
             return Err(CoreError::Invalid(format!("At most {MAX_ADDRESSES} addresses can be called")));
         }
-        let (tell, tried) = watch::channel(false);
+        let (tell, state) = watch::channel(State::First);
         let stop = self.stop.child_token();
-        let state = Arc::new(Mutex::new(State::default()));
-        called.insert(address.to_owned(), Called { state: state.clone(), tried, stop: stop.clone() });
+        called.insert(address.to_owned(), Called { state, stop: stop.clone() });
         drop(called);
         let (inner, address) = (self.clone(), address.to_owned());
         self.tasks.spawn(stop.run_until_cancelled_owned(async move {
-            inner
-                .keep_calling(&address, &state, || {
-                    let _ = tell.send(true);
-                })
-                .await;
+            inner.keep_calling(&address, &tell).await;
         }));
         Ok(())
     }
 
     /// Was some address not called yet?
     pub(super) fn is_calling(&self) -> bool {
-        self.called.lock().values().any(|called| !*called.tried.borrow())
+        self.called.lock().values().any(|called| !called.state.borrow().is_tried())
     }
 
     /// Returns when every address was called once.
     pub(super) async fn first_calls(&self) {
-        let tried: Vec<_> = self.called.lock().values().map(|called| called.tried.clone()).collect();
-        for mut tried in tried {
+        let states: Vec<_> = self.called.lock().values().map(|called| called.state.clone()).collect();
+        for mut state in states {
             // An error: it is no longer called.
-            let _ = tried.wait_for(|tried| *tried).await;
+            let _ = state.wait_for(State::is_tried).await;
         }
     }
 
-    async fn keep_calling(&self, address: &str, state: &Mutex<State>, tried: impl FnOnce()) {
-        let mut tried = Some(tried);
+    async fn keep_calling(&self, address: &str, state: &watch::Sender<State>) {
+        let connected = |key| drop(state.send_replace(State::Connected(key)));
         let mut pause = PAUSES.0;
         loop {
             let began = Instant::now();
-            let opened = |key| {
-                *state.lock() = State { connected: Some(key), error: None };
-                if let Some(tried) = tried.take() {
-                    tried();
-                }
-            };
-            let error = match self.call_once(address, opened).await {
+            let error = match self.call_once(address, connected).await {
                 Ok(Ended::Over(None)) => "the peer hung up".to_owned(),
                 Ok(Ended::Over(Some(error))) => error.to_string(),
                 Ok(Ended::Ourselves) => "this is our own address".to_owned(),
                 Ok(Ended::Banned) => "the peer has sent what it could not prove".to_owned(),
                 Ok(Ended::Superfluous(other)) => {
-                    let key = Key::from(other.remote_public_key());
-                    *state.lock() = State { connected: Some(key), error: None };
-                    if let Some(tried) = tried.take() {
-                        tried();
-                    }
+                    connected(Key::from(other.remote_public_key()));
                     // Why it ends is told by whoever has it.
                     let _ = other.closed().await;
                     "the peer hung up".to_owned()
@@ -148,10 +144,7 @@ impl Inner {
                 Err(error) => error.to_string(),
             };
             tracing::debug!(address, error, "calling again later");
-            *state.lock() = State { connected: None, error: Some(error) };
-            if let Some(tried) = tried.take() {
-                tried();
-            }
+            state.send_replace(State::Failed(error));
             if began.elapsed() >= LASTED {
                 pause = PAUSES.0;
             }
