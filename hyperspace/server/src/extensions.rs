@@ -14,9 +14,8 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc};
 
 /// Messages that wait to be sent, for each extension; whoever has more waits.
 const OUTGOING: usize = 64;
@@ -51,13 +50,14 @@ pub(crate) struct Extensions<K> {
     registered: Arc<Registered<K>>,
 }
 
-type Registered<K> = Mutex<HashMap<(K, String), Weak<Shared>>>;
+type Registered<K> = Mutex<HashMap<(K, String), Arc<Shared>>>;
 
 /// One extension, for those who use it.
 struct Shared {
-    listeners: Arc<Mutex<Vec<Listener>>>,
+    listeners: Mutex<Vec<Listener>>,
     send: mpsc::Sender<(Option<Key>, Bytes)>,
-    task: AbortHandle,
+    /// Told when the last listener is gone.
+    idle: Notify,
 }
 
 struct Listener {
@@ -82,7 +82,7 @@ impl<K> Default for Extensions<K> {
 }
 
 impl<K: Eq + Hash + Clone + Send + 'static> Extensions<K> {
-    /// Uses the extension `name` of `owner`; `open` registers it if nobody does yet.
+    /// Uses the extension `name` of `owner`; `open` registers it if it is not.
     pub(crate) fn register(
         &self,
         owner: K,
@@ -94,19 +94,18 @@ impl<K: Eq + Hash + Clone + Send + 'static> Extensions<K> {
         let listener = Listener { session, id, resource, mailbox };
         let mut registered = self.registered.lock();
         let key = (owner, name.to_owned());
-        let shared = match registered.get(&key).and_then(Weak::upgrade) {
+        let shared = match registered.get(&key) {
             Some(shared) => {
                 shared.listeners.lock().push(listener);
-                shared
+                shared.clone()
             }
             None => {
                 let end = open()?;
-                let listeners = Arc::new(Mutex::new(vec![listener]));
                 let (send, to_send) = mpsc::channel(OUTGOING);
-                let task = tokio::spawn(carry(end, listeners.clone(), to_send)).abort_handle();
-                let shared = Arc::new(Shared { listeners, send, task });
-                registered.retain(|_, shared| shared.strong_count() > 0);
-                registered.insert(key, Arc::downgrade(&shared));
+                let listeners = Mutex::new(vec![listener]);
+                let shared = Arc::new(Shared { listeners, send, idle: Notify::new() });
+                registered.insert(key.clone(), shared.clone());
+                tokio::spawn(carry(end, shared.clone(), to_send, self.registered.clone(), key));
                 shared
             }
         };
@@ -114,25 +113,33 @@ impl<K: Eq + Hash + Clone + Send + 'static> Extensions<K> {
     }
 }
 
-/// Carries messages both ways.
-async fn carry(
+/// Carries messages both ways, until nobody uses the extension any more.
+async fn carry<K: Eq + Hash>(
     mut end: Box<dyn ExtensionEnd>,
-    listeners: Arc<Mutex<Vec<Listener>>>,
+    shared: Arc<Shared>,
     mut to_send: mpsc::Receiver<(Option<Key>, Bytes)>,
+    registered: Arc<Registered<K>>,
+    key: (K, String),
 ) {
     loop {
         tokio::select! {
-            received = end.receive() => {
-                let Some((peer, data)) = received else { return };
-                for listener in listeners.lock().iter() {
+            Some((peer, data)) = end.receive() => {
+                for listener in shared.listeners.lock().iter() {
                     let Listener { id, resource, .. } = *listener;
                     let from = peer.remote_public_key;
                     listener.mailbox.push(Note::Extension { id, resource, from, data: data.clone() });
                 }
             }
-            sent = to_send.recv() => match sent {
-                Some((to, payload)) => end.send(to, payload),
-                None => return,
+            Some((to, payload)) = to_send.recv() => end.send(to, payload),
+            () = shared.idle.notified() => {
+                // Whoever registers it meanwhile either goes on with this one, or finds it
+                // let go of.
+                let mut registered = registered.lock();
+                if shared.listeners.lock().is_empty() {
+                    registered.remove(&key);
+                    drop(end);
+                    return;
+                }
             }
         }
     }
@@ -153,12 +160,61 @@ impl Drop for Use {
     fn drop(&mut self) {
         let (session, resource) = (self.session, self.resource);
         let others = |listener: &Listener| (listener.session, listener.resource) != (session, resource);
-        self.shared.listeners.lock().retain(others);
+        let mut listeners = self.shared.listeners.lock();
+        listeners.retain(others);
+        if listeners.is_empty() {
+            self.shared.idle.notify_one();
+        }
     }
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.task.abort();
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// An extension of which there can be one.
+    struct Only(Arc<AtomicUsize>);
+
+    impl Only {
+        fn open(count: &Arc<AtomicUsize>) -> Result<Box<dyn ExtensionEnd>, CoreError> {
+            match count.fetch_add(1, Ordering::SeqCst) {
+                0 => Ok(Box::new(Self(count.clone()))),
+                _ => Err(CoreError::Invalid("it is registered already".into())),
+            }
+        }
+    }
+
+    impl Drop for Only {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    impl ExtensionEnd for Only {
+        fn receive(&mut self) -> Receiving<'_> {
+            Box::pin(std::future::pending())
+        }
+
+        fn send(&self, _: Option<Key>, _: Bytes) {}
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_let_go_of_can_be_registered_at_once() {
+        let extensions = Extensions::default();
+        let (count, mailbox) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mailbox::new(1)));
+        let register =
+            |resource| extensions.register(7, "x", (1, 1, resource), mailbox.clone(), || Only::open(&count));
+        for resource in 0..2000 {
+            let used = register(resource).expect("it is free, or still in use");
+            drop(used);
+            if resource % 3 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        while count.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(extensions.registered.lock().is_empty());
     }
 }
