@@ -5,12 +5,12 @@
 //! snapshot only as long as nothing has changed since, and asked for anew after that:
 //! the kernel believes what `readdirplus` tells it, file sizes included.
 
-use super::found::{Found, Seen, overlay};
+use super::found::{Found, Seen};
 use super::inodes::{Base, Place};
 use super::types::{DirEntry, Entry, Handle, Kind, ROOT};
-use super::{Filesystem, NETWORK, Open, join};
+use super::{Filesystem, NETWORK, Open};
 use crate::errno::Errno;
-use hyperdrive::{Drive, Stat};
+use hyperdrive::Stat;
 use hyperspace_api::Corestore;
 use std::sync::Arc;
 
@@ -30,15 +30,6 @@ struct Listed {
     /// What the name leads to is not in the directory's drive: the kernel must ask
     /// before it believes what is said here.
     elsewhere: bool,
-}
-
-/// What became of an entry that was to be made known.
-enum Entered {
-    Known(Entry),
-    /// What is said of it may be too old.
-    Doubtful,
-    /// It cannot be shown any more.
-    Gone,
 }
 
 /// Record of a directory that no drive stores.
@@ -129,34 +120,16 @@ impl<S: Corestore> Filesystem<S> {
                 return Ok(());
             }
         }
-        let mut directory = None;
         for (listed, next) in listing.from(offset) {
-            let entered = loop {
-                let seen = self.seen();
-                let (fresh, seen) = if listed.elsewhere || seen == listing.seen {
-                    (None, listing.seen)
-                } else {
-                    let (drive, path): &(Drive<S>, String) = match &directory {
-                        Some(directory) => directory,
-                        None => {
-                            let located = self.locate(ino, None).await?.located;
-                            directory.insert((located.drive, located.path))
-                        }
-                    };
-                    match self.in_time(drive.stat(&join(path, &listed.name))).await {
-                        Ok(stat) => (Some(stat), seen),
-                        Err(Errno::ENOENT) => break None,
-                        Err(error) => return Err(error),
-                    }
-                };
-                let stat = fresh.as_ref().unwrap_or(&listed.stat);
-                match self.enter_listed(ino, listed, stat, listing.ours, seen) {
-                    Entered::Doubtful => {}
-                    Entered::Gone => break None,
-                    Entered::Known(entry) => break Some(entry),
-                }
+            let entry = match self.enter_listed(ino, listed, &listing) {
+                Some(entry) => entry,
+                None if listed.elsewhere => continue,
+                None => match self.lookup(ino, listed.name.as_ref()).await {
+                    Ok(entry) => entry,
+                    Err(Errno::ENOENT) => continue,
+                    Err(error) => return Err(error),
+                },
             };
-            let Some(entry) = entered else { continue };
             if sink(listed.shown(entry.attr.ino, next), entry, !listed.elsewhere) {
                 self.forget(entry.attr.ino, 1);
                 break;
@@ -165,27 +138,22 @@ impl<S: Corestore> Filesystem<S> {
         Ok(())
     }
 
-    /// Makes an entry of a listing known to the kernel.
-    fn enter_listed(&self, parent: u64, listed: &Listed, stat: &Stat, ours: bool, seen: Seen) -> Entered {
+    /// Makes an entry of a listing known to the kernel. `None` if something has changed since
+    /// that is to be looked at, or it cannot be shown any more.
+    fn enter_listed(&self, parent: u64, listed: &Listed, listing: &Listing) -> Option<Entry> {
         let mut inodes = self.inodes.lock();
         // Of what is elsewhere the kernel keeps nothing of what is said here.
-        if !listed.elsewhere && self.is_doubtful(&inodes, parent, &listed.name, seen) {
-            return Entered::Doubtful;
+        if !listed.elsewhere && self.seen() != listing.seen {
+            return None;
         }
-        let base = match inodes.place(parent) {
-            None => return Entered::Gone,
-            Some(Place::Network) => match self.network.lock().drive(&listed.name) {
-                Some(drive) => Base::Drive(drive),
-                None => return Entered::Gone,
-            },
-            Some(_) if parent == ROOT && self.options.network && listed.name == NETWORK => Base::Network,
-            Some(_) => Base::Inside,
+        let base = match inodes.place(parent)? {
+            Place::Network => Base::Drive(self.network.lock().drive(&listed.name)?),
+            Place::Drive { .. } if parent == ROOT && self.options.network && listed.name == NETWORK => {
+                Base::Network
+            }
+            Place::Drive { .. } => Base::Inside,
         };
-        let Some((ino, node)) = inodes.enter(parent, &listed.name, Kind::of(stat.mode), base) else {
-            return Entered::Gone;
-        };
-        let attr = overlay(self.attr_of(ino, stat, ours), node, seen);
-        Entered::Known(Entry { attr, generation: node.generation })
+        self.make_known(&mut inodes, (parent, &listed.name), base, (&listed.stat, listing.ours), listing.seen)
     }
 
     /// Closes a directory.

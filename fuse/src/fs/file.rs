@@ -8,7 +8,6 @@ use super::{Filesystem, Open};
 use crate::errno::Errno;
 use bytes::Bytes;
 use hyperspace_api::Corestore;
-use std::sync::Arc;
 
 /// Bytes copied at a time when content cannot be shared.
 const COPY_STEP: u64 = 1 << 20;
@@ -74,10 +73,7 @@ impl<S: Corestore> Filesystem<S> {
             node.cached = Some(current);
             match &node.content {
                 Some(file) => file.state().refresh(&located.drive, &located.stat),
-                None => {
-                    let file = OpenFile::new(located.drive, &located.stat, self.staging.clone());
-                    node.content = Some(Arc::new(file));
-                }
+                None => node.content = Some(self.open_content(&located.drive, &located.stat)),
             }
             return Ok(keep);
         }
@@ -92,7 +88,7 @@ impl<S: Corestore> Filesystem<S> {
             if !stat.is_file() {
                 return Err(Errno::ESTALE);
             }
-            node.content = Some(Arc::new(OpenFile::new(drive.clone(), stat, self.staging.clone())));
+            node.content = Some(self.open_content(drive, stat));
         }
         node.handles += 1;
         Ok(())

@@ -53,12 +53,6 @@ impl<S: Corestore> Filesystem<S> {
         Seen { edits: self.edits.load(Ordering::Acquire), news: self.news.load(Ordering::Acquire) }
     }
 
-    /// May an answer of a drive, asked at `seen`, be too old to make `name` in `parent`
-    /// known by it?
-    pub(super) fn is_doubtful(&self, inodes: &Inodes<S>, parent: u64, name: &str, seen: Seen) -> bool {
-        self.news.load(Ordering::Acquire) != seen.news || inodes.is_doubtful(parent, name, seen.edits)
-    }
-
     /// Finds `ino`, or `child` in it, in the drives. A rename that happens meanwhile is
     /// no reason not to find it.
     pub(super) async fn locate(&self, ino: u64, child: Option<&str>) -> Result<Found<S>, Errno> {
@@ -127,22 +121,37 @@ impl<S: Corestore> Filesystem<S> {
     pub(super) fn enter(&self, parent: u64, name: &str, found: &Found<S>) -> Result<Option<Entry>, Errno> {
         let Found { located, network, seen } = found;
         let ours = located.drive.writable() && !network;
-        let (attr, generation) = {
+        let entry = {
             let mut inodes = self.inodes.lock();
-            if self.is_doubtful(&inodes, parent, name, *seen) {
+            // May the answer be too old?
+            if self.news.load(Ordering::Acquire) != seen.news || inodes.is_doubtful(parent, name, seen.edits)
+            {
                 return Ok(None);
             }
-            let kind = Kind::of(located.stat.mode);
-            let (ino, node) = inodes.enter(parent, name, kind, Base::Inside).ok_or(Errno::ESTALE)?;
-            (overlay(self.attr_of(ino, &located.stat, ours), node, *seen), node.generation)
+            let what = (&located.stat, ours);
+            self.make_known(&mut inodes, (parent, name), Base::Inside, what, *seen).ok_or(Errno::ESTALE)?
         };
-        self.show_mount(located, attr.ino);
-        Ok(Some(Entry { attr, generation }))
+        self.show_mount(located, entry.attr.ino);
+        Ok(Some(entry))
+    }
+
+    /// Makes `name` in `parent` known as what a drive, asked at `seen`, told of it.
+    pub(super) fn make_known(
+        &self,
+        inodes: &mut Inodes<S>,
+        (parent, name): (u64, &str),
+        base: Base<S>,
+        (stat, ours): (&Stat, bool),
+        seen: Seen,
+    ) -> Option<Entry> {
+        let (ino, node) = inodes.enter(parent, name, Kind::of(stat.mode), base)?;
+        let attr = overlay(self.attr_of(ino, stat, ours), node, seen);
+        Some(Entry { attr, generation: node.generation })
     }
 }
 
 /// Sets `attr`, which a drive told of `node` when asked at `seen`, right.
-pub(super) fn overlay<S: Corestore>(mut attr: Attr, node: &Node<S>, seen: Seen) -> Attr {
+fn overlay<S: Corestore>(mut attr: Attr, node: &Node<S>, seen: Seen) -> Attr {
     attr.mtime = attr.mtime.max(node.touched);
     attr.ctime = attr.ctime.max(node.touched);
     let since = node.committed > seen.edits;

@@ -181,6 +181,11 @@ impl<S: Corestore> Filesystem<S> {
         self.inodes.lock().get(ino)?.content.clone()
     }
 
+    /// The content that `stat`, of `drive`, tells of, for whoever opens it.
+    fn open_content(&self, drive: &Drive<S>, stat: &Stat) -> Arc<OpenFile<S>> {
+        Arc::new(OpenFile::new(drive.clone(), stat, self.staging.clone()))
+    }
+
     fn is_orphan(&self, ino: u64) -> bool {
         self.inodes.lock().get(ino).is_none_or(|node| node.orphan.is_some())
     }

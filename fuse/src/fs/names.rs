@@ -2,14 +2,12 @@
 
 use super::found::Found;
 use super::inodes::{Base, Inodes, Place};
-use super::open_file::OpenFile;
 use super::types::{Caller, Entry, Handle, Kind, ROOT, RenameMode, now};
 use super::{Filesystem, NETWORK, Open, utf8};
 use crate::errno::Errno;
 use hyperdrive::{AttrChange, Attrs, Located, Op, Stat};
 use hyperspace_api::Corestore;
 use std::ffi::OsStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes [`Filesystem::moves`] odd for as long as it lives.
@@ -147,8 +145,7 @@ impl<S: Corestore> Filesystem<S> {
             let (ino, node) = inodes.enter(parent, name, kind, Base::Inside).ok_or(Errno::ESTALE)?;
             if matches!(new, New::OpenFile) {
                 node.handles += 1;
-                let file = OpenFile::new(directory.drive.clone(), &stat, self.staging.clone());
-                node.content = Some(Arc::new(file));
+                node.content = Some(self.open_content(&directory.drive, &stat));
             }
             (ino, node.generation)
         };

@@ -1,12 +1,11 @@
 //! Changing attributes.
 
+use super::Filesystem;
 use super::found::Found;
 use super::types::{Attr, Caller, Change, Kind, SetTime, now};
-use super::{Filesystem, open_file::OpenFile};
 use crate::errno::Errno;
 use hyperdrive::{AttrChange, Located, Op, Stat};
 use hyperspace_api::Corestore;
-use std::sync::Arc;
 
 const SUID: u32 = libc::S_ISUID;
 const SGID: u32 = libc::S_ISGID;
@@ -135,8 +134,7 @@ impl<S: Corestore> Filesystem<S> {
                 None if outdated => return Ok(false),
                 None => {
                     let Located { drive, stat, .. } = &found.located;
-                    let file = Arc::new(OpenFile::new(drive.clone(), stat, self.staging.clone()));
-                    node.content.insert(file).clone()
+                    node.content.insert(self.open_content(drive, stat)).clone()
                 }
             };
             (file, node.handles > 0)

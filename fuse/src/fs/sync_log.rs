@@ -352,7 +352,7 @@ impl<S: Corestore> Filesystem<S> {
         if !located.stat.is_file() || named != Some(located.stat.extent()) {
             return Ok(false);
         }
-        let file = OpenFile::new(located.drive.clone(), &located.stat, self.staging.clone());
+        let file = self.open_content(&located.drive, &located.stat);
         let mut mtime = located.stat.mtime;
         for record in &records {
             let mut state = file.state();
@@ -369,9 +369,7 @@ impl<S: Corestore> Filesystem<S> {
         let size = file.state().size;
         let content = match size {
             0 => Content::Empty,
-            _ => Content::Extent(
-                located.drive.write_content(super::commit::Source(Arc::new(file)), size).await?,
-            ),
+            _ => Content::Extent(located.drive.write_content(super::commit::Source(file), size).await?),
         };
         self.root.apply(vec![Op::SetContent { path: path.clone(), content, mtime }]).await?;
         tracing::info!(path, "synced changes of a mount that died were made");
