@@ -146,7 +146,7 @@ async fn embedded(
     let config = hyperspace::Config {
         storage: hyperspace::Storage::Folder(storage),
         endpoint: Some(listen),
-        bootstrap: args.bootstrap.clone(),
+        bootstrap: hyperspace::Bootstrap::parse(&args.bootstrap)?,
         listen: args.listen.clone(),
         peers: args.peer.clone(),
         ..hyperspace::Config::default()

@@ -1,6 +1,7 @@
 //! The command line of `hyperspace`. What it prints, other programs may read: the
 //! lines are those of npm hyperspace. The log goes to stderr.
 
+mod dht;
 mod running;
 mod simulator;
 mod verify;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgAction, Parser, Subcommand};
 use hyperspace::config::{default_storage, socket_path};
 use hyperspace::listen::ListenError;
-use hyperspace::{ClientChange, Config, Endpoint, StartError, Storage};
+use hyperspace::{Bootstrap, ClientChange, Config, Endpoint, StartError, Storage};
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -54,8 +55,9 @@ struct Serve {
     /// Folder of the data [default: ~/.hyperspace/storage].
     #[arg(short, long, value_name = "FOLDER")]
     storage: Option<PathBuf>,
-    /// A node through which to enter the swarm; may be given several times.
-    #[arg(short, long, value_name = "HOST:PORT", env = "HYPERSPACE_BOOTSTRAP", value_delimiter = ',')]
+    /// A node through which to enter the swarm; may be given several times. `none`: no swarm
+    /// at all [default: the public network].
+    #[arg(short, long, value_name = "HOST:PORT", env = hyperspace::BOOTSTRAP_VARIABLE, value_delimiter = ',')]
     bootstrap: Vec<String>,
     /// Take calls of peers there, over TCP; may be given several times.
     #[arg(short, long, value_name = "ADDR:PORT")]
@@ -83,6 +85,9 @@ enum Command {
         #[arg(short, long, value_name = "FOLDER")]
         storage: Option<PathBuf>,
     },
+    /// Run a node of the DHT and nothing else: what a network of one's own is entered
+    /// through, with --bootstrap HOST:PORT.
+    Dht(dht::Dht),
     /// Run a command with a throw-away server, which its clients find by
     /// HYPERSPACE_SOCKET. Exits as the command does.
     Simulator {
@@ -107,6 +112,7 @@ pub(crate) fn main() -> ExitCode {
                     Some(Command::Verify { storage }) => {
                         verify::run(storage.unwrap_or_else(default_storage)).await
                     }
+                    Some(Command::Dht(args)) => dht::run(args).await,
                     Some(Command::Simulator { command }) => simulator::run(command).await,
                 }
             })
@@ -133,7 +139,7 @@ async fn serve(args: Serve) -> Result<ExitCode> {
         storage,
         endpoint: Some(endpoint(args.host.as_deref(), args.port)?),
         no_announce: args.no_announce,
-        bootstrap: args.bootstrap,
+        bootstrap: Bootstrap::parse(&args.bootstrap)?,
         network_port: args.network_port,
         listen: args.listen,
         peers: args.peer,

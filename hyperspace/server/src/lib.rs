@@ -47,6 +47,7 @@
 //! asks for one block more. Methods 28 to 30 of `Hypercore`, and `AppendRequest.expectedLength`, are ours.
 #![forbid(unsafe_code)]
 
+mod bootstrap;
 pub mod config;
 pub mod extensions;
 mod hub;
@@ -65,6 +66,7 @@ mod transport;
 mod wire_error;
 mod workers;
 
+pub use bootstrap::{BOOTSTRAP_VARIABLE, Bootstrap};
 pub use config::Endpoint;
 pub use limits::Limits;
 pub use server::{ClientChange, OnClient, Options, Server};

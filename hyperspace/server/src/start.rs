@@ -5,7 +5,7 @@ use crate::listen::{ListenError, Listener};
 use crate::networker::Swarm;
 use crate::peers::{Peers, Replicated};
 use crate::store::swarm_keys;
-use crate::{Limits, OnClient, Options, Server};
+use crate::{Bootstrap, Limits, OnClient, Options, Server};
 use hypercore::replication::{Replication, ReplicationOptions};
 use hypercore::{Corestore, StoreError, StoreOptions};
 use hyperspace_api::CoreError;
@@ -30,8 +30,8 @@ pub struct Config {
     pub limits: Limits,
     /// Never announce anything.
     pub no_announce: bool,
-    /// Nodes through which the swarm is entered; empty for the public ones.
-    pub bootstrap: Vec<String>,
+    /// Through which nodes the swarm is entered; by default, it is not.
+    pub bootstrap: Bootstrap,
     /// The UDP port to prefer.
     pub network_port: Option<u16>,
     /// Where peers may call; nowhere by default.
