@@ -11,7 +11,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("hypercore", &["compact-encoding", "hyperspace-api"]),
     ("hyperswarm", &["compact-encoding", "hyperspace-api"]),
     ("hypertrie", &["hyperspace-api"]),
-    ("hyperspace", &["hypercore", "hypertrie", "hyperswarm", "hyperspace-schema", "hyperspace-api"]),
+    ("hyperbee", &["compact-encoding", "hyperspace-api"]),
+    (
+        "hyperspace",
+        &["hypercore", "hyperbee", "hypertrie", "hyperswarm", "hyperspace-schema", "hyperspace-api"],
+    ),
     ("hyperspace-client", &["hyperspace-schema", "hyperspace-api"]),
     ("hyperdrive", &["hypertrie", "hyperspace-api"]),
     ("hyperdrive-fuse", &["hyperdrive", "hyperspace-api"]),

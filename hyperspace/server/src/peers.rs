@@ -7,6 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `bees` | answers to who looks something up in a bee |
 //! | `extensions` | messages of programs, beside the cores |
 //! | `link` | replication's view of a connection |
 //! | `connection` | one connection, from handshake to end |
@@ -19,6 +20,7 @@
 //! [`MAX_CONNECTIONS`] connections at a time, handshakes included; more callers are turned
 //! away. [`MAX_ADDRESSES`] addresses to call.
 
+mod bees;
 mod connection;
 mod extensions;
 mod link;
@@ -76,6 +78,7 @@ struct Inner {
 impl Peers {
     /// Nobody yet. `keys` is who we are. Must be called within a tokio runtime.
     pub fn new(replication: Replication, keys: KeyPair) -> Self {
+        bees::answer(&replication);
         tries::answer(&replication);
         Self {
             inner: Arc::new(Inner {
