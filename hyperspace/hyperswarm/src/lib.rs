@@ -61,6 +61,7 @@ mod key_pair;
 pub mod noise;
 pub mod protomux;
 pub mod secret_stream;
+pub mod swarm;
 pub mod udx;
 
 pub use connection::{Connection, ConnectionError, Options, Sender};

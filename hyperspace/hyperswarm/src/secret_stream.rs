@@ -160,6 +160,11 @@ impl SecretStream {
         self.times.round_trip
     }
 
+    /// Has the other side shown that it has the keys, too?
+    pub fn has_heard(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+    }
+
     /// Can messages be sent now?
     pub fn can_send(&self) -> bool {
         self.sealing.is_some()
@@ -365,7 +370,8 @@ impl SecretStream {
         Err(error)
     }
 
-    fn keep_alive(&mut self, now: Instant) {
+    /// Sends an empty message, which means nothing, unless something is to be sent anyway.
+    pub fn keep_alive(&mut self, now: Instant) {
         self.times.sent = now;
         // What still waits to be written says as much.
         if let Some(sealing) = &mut self.sealing

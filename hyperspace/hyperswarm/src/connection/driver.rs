@@ -54,6 +54,7 @@ pub(super) struct Driver<T> {
     timer: Pin<Box<Sleep>>,
     read_size: usize,
     unflushed: bool,
+    heard: bool,
     remote_ended: bool,
     end: End,
 }
@@ -78,6 +79,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             timer,
             read_size: READ.start,
             unflushed: false,
+            heard: false,
             remote_ended: false,
             end: End::No,
         }
@@ -129,6 +131,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             }
             if self.end != End::No {
                 return Ok(filled);
+            }
+            if std::mem::take(&mut state.probe) {
+                self.stream.keep_alive(now);
+                filled = true;
             }
             if self.stream.outgoing().len() >= WRITE {
                 return Ok(filled);
@@ -223,6 +229,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 Event::End => self.remote_ended = true,
                 Event::Connected => {}
             }
+        }
+        if !self.heard && self.stream.has_heard() {
+            self.heard = true;
+            self.shared.lock().heard = true;
         }
         if frames.is_empty() {
             return Ok(false);

@@ -128,6 +128,17 @@ impl Sender {
         Cork(Arc::clone(&self.shared))
     }
 
+    /// Has anything come from the other side since the keys are agreed on?
+    pub fn has_heard(&self) -> bool {
+        self.shared.has_heard()
+    }
+
+    /// Sends an empty message now, which means nothing: if the other side is gone, that is
+    /// found out the sooner.
+    pub fn keep_alive(&self) {
+        self.shared.keep_alive();
+    }
+
     /// Ends the connection at once, for a reason that only we get to know.
     pub fn give_up(&self, reason: impl Into<String>) {
         self.shared.fail(ConnectionError::GivenUp(reason.into()));

@@ -27,6 +27,10 @@ pub(super) struct State {
     stalled: bool,
     /// Somebody waits for room.
     crowded: bool,
+    /// Something has come from the other side.
+    pub(super) heard: bool,
+    /// An empty message is to be sent.
+    pub(super) probe: bool,
     /// Our side is to be ended.
     pub(super) ending: bool,
     /// The connection is to be given up.
@@ -42,6 +46,8 @@ impl Shared {
             idle: false,
             stalled: false,
             crowded: false,
+            heard: false,
+            probe: false,
             ending: false,
             failed: None,
             over: false,
@@ -82,6 +88,15 @@ impl Shared {
             drop(state);
             self.work.notify_one();
         }
+    }
+
+    pub(super) fn has_heard(&self) -> bool {
+        self.state.lock().heard
+    }
+
+    pub(super) fn keep_alive(&self) {
+        self.state.lock().probe = true;
+        self.work.notify_one();
     }
 
     // For the owner.

@@ -1,0 +1,129 @@
+//! Waiting until everybody who can be reached now has been dialled.
+
+use super::Core;
+use super::connections::State;
+use crate::dht::Id;
+use crate::swarm::peer::Peer;
+use crate::swarm::types::{Event, WaitId};
+use std::collections::BTreeSet;
+
+#[derive(Debug)]
+enum Until {
+    /// The rounds of these topics have ended.
+    Topics(BTreeSet<Id>),
+    /// Of those who were to be dialled when so many flushes had been begun, so many more
+    /// have been.
+    Peers { missing: usize, tick: u64 },
+}
+
+#[derive(Debug)]
+pub(super) struct Flush {
+    pub(super) wait: WaitId,
+    until: Until,
+}
+
+impl Core {
+    /// Tells `wait` when the rounds that there are have ended, and whoever was found has been
+    /// dialled, with or without success; or when there are as many connections as there may
+    /// be. It is `false` if the swarm is suspended or closed before.
+    pub fn flush(&mut self, wait: WaitId) {
+        if self.is_stopped() {
+            return self.events.push_back(Event::Done(wait, false));
+        }
+        let busy: BTreeSet<Id> =
+            self.topics.iter().filter(|(_, topic)| topic.is_busy()).map(|(id, _)| *id).collect();
+        if busy.is_empty() {
+            self.flush_peers(wait);
+        } else {
+            self.flushes.push(Flush { wait, until: Until::Topics(busy) });
+        }
+    }
+
+    fn flush_peers(&mut self, wait: WaitId) {
+        let opening =
+            self.connections.values().filter(|it| it.is_outgoing() && it.state == State::Opening).count();
+        let missing = self.queue.len() + opening;
+        if missing == 0 || self.is_sated() {
+            return self.events.push_back(Event::Done(wait, true));
+        }
+        let tick = self.flush_tick;
+        self.flush_tick += 1;
+        self.flushes.push(Flush { wait, until: Until::Peers { missing, tick } });
+    }
+
+    /// Tells `wait` when no peer of that topic, or of any, waits for its turn, is being
+    /// dialled, or was lost a moment ago.
+    pub fn expect(&mut self, topic: Option<Id>, wait: WaitId) {
+        self.expecting.push((wait, topic));
+    }
+
+    /// Looks whether that is so. (Seldom does anybody wait.)
+    pub(super) fn expected_maybe(&mut self) {
+        let mut expecting = std::mem::take(&mut self.expecting);
+        expecting.retain(|(wait, topic)| {
+            let expected = self.is_anybody_expected(topic.as_ref());
+            if !expected {
+                self.events.push_back(Event::Done(*wait, true));
+            }
+            expected
+        });
+        self.expecting = expecting;
+    }
+
+    fn is_anybody_expected(&self, topic: Option<&Id>) -> bool {
+        let Some(topic) = topic else {
+            return self.connecting > 0 || self.peers.values().any(Peer::is_next);
+        };
+        let Some(number) = self.topics.get(topic).map(|topic| topic.number) else { return false };
+        let opening = |key| {
+            let connection = self.by_key.get(key).and_then(|id| self.connections.get(id));
+            connection.is_some_and(|connection| connection.state == State::Opening)
+        };
+        self.peers.iter().any(|(key, peer)| peer.topics.contains(&number) && (peer.is_next() || opening(key)))
+    }
+
+    /// The round of a topic has ended, or will not.
+    pub(super) fn flush_topics_maybe(&mut self, id: &Id) {
+        let mut ready = Vec::new();
+        self.flushes.retain_mut(|flush| {
+            let Until::Topics(busy) = &mut flush.until else { return true };
+            busy.remove(id);
+            if busy.is_empty() {
+                ready.push(flush.wait);
+            }
+            !busy.is_empty()
+        });
+        ready.into_iter().for_each(|wait| self.flush_peers(wait));
+    }
+
+    /// A peer that was queued then has been dialled, with or without success, or will not be.
+    pub(super) fn flush_maybe(&mut self, queued: u64) {
+        let events = &mut self.events;
+        self.flushes.retain_mut(|flush| {
+            let Until::Peers { missing, tick } = &mut flush.until else { return true };
+            if queued > *tick {
+                return true;
+            }
+            *missing -= 1;
+            if *missing == 0 {
+                events.push_back(Event::Done(flush.wait, true));
+            }
+            *missing > 0
+        });
+    }
+
+    /// No more can be dialled.
+    pub(super) fn flush_if_sated(&mut self) {
+        if self.flushes.is_empty() || !self.is_sated() {
+            return;
+        }
+        let events = &mut self.events;
+        self.flushes.retain(|flush| {
+            let waits = matches!(flush.until, Until::Topics(_));
+            if !waits {
+                events.push_back(Event::Done(flush.wait, true));
+            }
+            waits
+        });
+    }
+}

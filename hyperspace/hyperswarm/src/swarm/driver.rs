@@ -1,0 +1,479 @@
+//! The task of a swarm: does what its [`Core`] wants, by a network, and tells it what came
+//! of that.
+
+mod queries;
+
+use super::core::Core;
+use super::gate::Gate;
+use super::handle::{Command, Connected, ConnectionStatus, Event, Options, Status};
+use super::net::{Change, Dialling, Listener, Net, Path};
+use super::types::{Action, CloseReason, ConnectionId, Ended, Event as CoreEvent, Stats, WaitId};
+use crate::connection::{Connection, Sender};
+use crate::key_pair::PublicKey;
+use queries::Told;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+/// How many events may wait for the program: with more, nobody is dialled and nobody is let
+/// in. (Each connection that opened may have one more, that it is over.)
+pub(super) const EVENTS: usize = 64;
+
+/// Peers who dialled us and were not looked at yet.
+const INCOMING: usize = 16;
+
+/// Longer than any dialling takes.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How often the wall clock is compared, and how much it must have gained for the machine to
+/// have slept.
+const CLOCK_EVERY: Duration = Duration::from_secs(15);
+const SLEPT: Duration = Duration::from_secs(15);
+
+/// What a task of the driver has come to.
+enum Done<N: Net> {
+    Dialled(ConnectionId, Result<(Connection, Way), Ended>),
+    Closed(ConnectionId),
+    Listening(Option<N::Listener>, mpsc::Receiver<N::Path>),
+    Unlistened,
+}
+
+/// By which way a peer was reached, or has reached us.
+#[derive(Clone, Copy)]
+struct Way {
+    remote: SocketAddr,
+    is_relayed: bool,
+}
+
+impl Way {
+    fn of(path: &impl Path) -> Self {
+        Self { remote: path.remote_address(), is_relayed: path.is_relayed() }
+    }
+}
+
+/// A connection that is dialled, came in, or is open.
+enum Held<P> {
+    Opening(AbortHandle),
+    Arrived(P),
+    Open { sender: Sender, way: Way, since: Instant },
+}
+
+pub(super) struct Driver<N: Net> {
+    net: Arc<N>,
+    options: Options,
+    gate: Arc<Gate>,
+    core: Core,
+    tasks: JoinSet<Done<N>>,
+    queries: queries::Queries,
+    connections: HashMap<ConnectionId, Held<N::Path>>,
+    listener: Option<N::Listener>,
+    listening: Option<AbortHandle>,
+    incoming: Option<mpsc::Receiver<N::Path>>,
+    /// Connections that opened, until the program takes them.
+    opened: HashMap<ConnectionId, (Connection, Way)>,
+    outbox: VecDeque<Event>,
+    waits: HashMap<WaitId, oneshot::Sender<bool>>,
+    stats: watch::Sender<Stats>,
+}
+
+impl<N: Net> Driver<N> {
+    pub(super) fn new(
+        net: Arc<N>,
+        options: Options,
+        gate: Arc<Gate>,
+        core: Core,
+        stats: watch::Sender<Stats>,
+    ) -> Self {
+        Self {
+            net,
+            options,
+            gate,
+            core,
+            tasks: JoinSet::new(),
+            queries: queries::Queries::new(),
+            connections: HashMap::new(),
+            listener: None,
+            listening: None,
+            incoming: None,
+            opened: HashMap::new(),
+            outbox: VecDeque::new(),
+            waits: HashMap::new(),
+            stats,
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        events: mpsc::Sender<Event>,
+    ) {
+        let net = Arc::clone(&self.net);
+        let mut clock = Clock::new();
+        loop {
+            self.settle();
+            let due = self.core.poll_timeout().map(Instant::from_std);
+            let is_full = self.outbox.len() >= EVENTS;
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => if self.obey(command).is_break() { return },
+                    None => return,
+                },
+                room = events.reserve(), if !self.outbox.is_empty() => match room {
+                    Ok(room) => if let Some(event) = self.outbox.pop_front() { room.send(event) },
+                    // The program has let go of the swarm.
+                    Err(_) => return,
+                },
+                Some(done) = self.tasks.join_next() => if let Ok(done) = done { self.done(done) },
+                told = self.queries.told() => self.told(told),
+                path = accept(&mut self.incoming), if !is_full => self.arrived(path),
+                change = net.changed() => self.changed(change),
+                () = sleep_until(due) => self.core.handle_timeout(now()),
+                () = clock.slept() => self.changed(Change::Renewed),
+            }
+        }
+    }
+
+    /// Does everything that can be done without waiting.
+    fn settle(&mut self) {
+        loop {
+            while let Some(action) = self.core.poll_action() {
+                self.act(action);
+            }
+            let Some(event) = self.core.poll_event() else { break };
+            self.tell(event);
+        }
+        let is_full = self.outbox.len() >= EVENTS;
+        if self.core.is_held() != is_full {
+            self.core.hold(now(), is_full);
+            return self.settle();
+        }
+        let stats = self.core.stats();
+        self.stats.send_if_modified(|old| {
+            let differs = *old != stats;
+            *old = stats;
+            differs
+        });
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Listen => self.listen(),
+            Action::Unlisten => self.unlisten(),
+            Action::Ask { id, topic, ask, nodes } => {
+                let relays = self.listener.as_ref().map(Listener::relay_addresses).unwrap_or_default();
+                let question =
+                    super::net::Question { topic, ask, pair: self.options.pair.clone(), relays, nodes };
+                self.queries.ask(Arc::clone(&self.net), id, question);
+            }
+            Action::GiveUp(id) => self.queries.give_up(id),
+            Action::Dial { id, key, relays, force_relay } => self.dial(id, key, relays, force_relay),
+            Action::Accept(id) => self.accept(id),
+            Action::Close(id, reason) => self.close(id, reason),
+            Action::Probe(id) => {
+                if let Some(Held::Open { sender, .. }) = self.connections.get(&id) {
+                    sender.keep_alive();
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, event: CoreEvent) {
+        match event {
+            CoreEvent::Opened(id) => {
+                let Some((connection, way)) = self.opened.remove(&id) else { return };
+                let info = self.core.peer(&connection.remote_public_key());
+                if let Some(peer) = info {
+                    let Way { remote: remote_address, is_relayed } = way;
+                    let connected = Connected { id, connection, peer, remote_address, is_relayed };
+                    self.outbox.push_back(Event::Connection(connected));
+                }
+            }
+            CoreEvent::Closed(id) => {
+                self.connections.remove(&id);
+                // One that the program never saw need not be taken back.
+                let unseen = self
+                    .outbox
+                    .iter()
+                    .position(|event| matches!(event, Event::Connection(connected) if connected.id == id));
+                match unseen {
+                    Some(at) => drop(self.outbox.remove(at)),
+                    None => self.outbox.push_back(Event::Closed(id)),
+                }
+            }
+            CoreEvent::Banned(key) => self.outbox.push_back(Event::Banned(key)),
+            CoreEvent::Done(wait, well) => {
+                if let Some(waiting) = self.waits.remove(&wait) {
+                    // Who waited may have gone.
+                    let _ = waiting.send(well);
+                }
+            }
+        }
+    }
+
+    fn listen(&mut self) {
+        let net = Arc::clone(&self.net);
+        let (pair, gate) = (self.options.pair.clone(), Arc::clone(&self.gate));
+        let relays = self.options.relay_through.clone();
+        let (sender, receiver) = mpsc::channel(INCOMING);
+        let task = self.tasks.spawn(async move {
+            let listener = net.listen(pair, gate, relays, sender).await;
+            Done::Listening(listener.ok(), receiver)
+        });
+        self.listening = Some(task);
+    }
+
+    fn unlisten(&mut self) {
+        if let Some(task) = self.listening.take() {
+            task.abort();
+        }
+        self.incoming = None;
+        let listener = self.listener.take();
+        self.tasks.spawn(async move {
+            if let Some(listener) = listener {
+                listener.close().await;
+            }
+            Done::Unlistened
+        });
+    }
+
+    fn dial(
+        &mut self,
+        id: ConnectionId,
+        key: PublicKey,
+        relays: Vec<std::net::SocketAddrV4>,
+        force_relay: bool,
+    ) {
+        let (net, options) = (Arc::clone(&self.net), self.options.connection.clone());
+        let dialling = Dialling {
+            key,
+            pair: self.options.pair.clone(),
+            relays,
+            relay_through: self.options.relay_through.clone(),
+            force_relay,
+        };
+        let task = self.tasks.spawn(async move {
+            let dialled = async {
+                let path = net.dial(dialling).await?;
+                let way = Way::of(&path);
+                let connection = path.connect(options).await.map_err(|_| Ended::Anyhow)?;
+                Ok((connection, way))
+            };
+            let dialled = tokio::time::timeout(DIAL_TIMEOUT, dialled).await;
+            Done::Dialled(id, dialled.unwrap_or(Err(Ended::Anyhow)))
+        });
+        self.connections.insert(id, Held::Opening(task));
+    }
+
+    fn accept(&mut self, id: ConnectionId) {
+        let Some(Held::Arrived(path)) = self.connections.remove(&id) else {
+            return self.core.closed(now(), id, Ended::Anyhow);
+        };
+        let options = self.options.connection.clone();
+        let task = self.tasks.spawn(async move {
+            let way = Way::of(&path);
+            let connecting = tokio::time::timeout(DIAL_TIMEOUT, path.connect(options));
+            let connection = connecting.await.ok().and_then(Result::ok).ok_or(Ended::Anyhow);
+            Done::Dialled(id, connection.map(|connection| (connection, way)))
+        });
+        self.connections.insert(id, Held::Opening(task));
+    }
+
+    fn close(&mut self, id: ConnectionId, reason: CloseReason) {
+        match self.connections.remove(&id) {
+            Some(Held::Opening(task)) => task.abort(),
+            // What comes of it is told when its end is noticed.
+            Some(open @ Held::Open { .. }) => {
+                if let Held::Open { sender, .. } = &open {
+                    sender.give_up(reason.as_str());
+                }
+                self.connections.insert(id, open);
+            }
+            Some(Held::Arrived(_)) | None => {}
+        }
+        self.opened.remove(&id);
+    }
+
+    /// A peer has dialled us.
+    fn arrived(&mut self, path: Option<N::Path>) {
+        let Some(path) = path else {
+            self.incoming = None;
+            self.listener = None;
+            return self.core.unlistened(now());
+        };
+        let key = path.remote_public_key();
+        let existing = self.core.connection_with(&key).and_then(|id| self.connections.get(&id));
+        let established = matches!(existing, Some(Held::Open { sender, .. }) if sender.has_heard());
+        if let Some(id) = self.core.incoming(now(), key, established) {
+            self.connections.insert(id, Held::Arrived(path));
+        }
+    }
+
+    fn changed(&mut self, change: Change) {
+        if change == Change::Renewed {
+            self.core.network_changed(now());
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Found(id, peers) => self.core.found(now(), id, &peers),
+            Told::Over(id, result) => self.core.asked(now(), id, result.map_err(drop)),
+        }
+    }
+
+    fn done(&mut self, done: Done<N>) {
+        let now = now();
+        match done {
+            Done::Dialled(id, Ok((connection, way))) => {
+                // It may have been given up just now.
+                if !matches!(self.connections.get(&id), Some(Held::Opening(_))) {
+                    return;
+                }
+                let sender = connection.sender();
+                let open = Held::Open { sender: sender.clone(), way, since: Instant::now() };
+                self.connections.insert(id, open);
+                self.tasks.spawn(async move {
+                    // Why it ended, whoever has the connection is told.
+                    let _ = sender.closed().await;
+                    Done::Closed(id)
+                });
+                self.opened.insert(id, (connection, way));
+                self.core.opened(now, id);
+            }
+            Done::Dialled(id, Err(ended)) => {
+                self.connections.remove(&id);
+                self.core.closed(now, id, ended);
+            }
+            Done::Closed(id) => {
+                self.opened.remove(&id);
+                self.core.closed(now, id, Ended::Anyhow);
+            }
+            Done::Listening(listener, incoming) => {
+                self.listening = None;
+                let well = listener.is_some();
+                self.listener = listener;
+                self.incoming = well.then_some(incoming);
+                self.core.listening(now, well);
+            }
+            Done::Unlistened => self.core.unlistened(now),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let open = |(id, held): (&ConnectionId, &Held<N::Path>)| match held {
+            Held::Open { sender, way, since } => Some(ConnectionStatus {
+                id: *id,
+                public_key: sender.remote_public_key(),
+                remote_address: way.remote,
+                is_initiator: sender.is_initiator(),
+                is_relayed: way.is_relayed,
+                since: *since,
+            }),
+            _ => None,
+        };
+        let mut connections: Vec<_> = self.connections.iter().filter_map(open).collect();
+        connections.sort_unstable_by_key(|connection| connection.id);
+        Status {
+            topics: self.core.topics().collect(),
+            connections,
+            peers: self.core.peers().collect(),
+            stats: self.core.stats(),
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> std::ops::ControlFlow<()> {
+        let now = now();
+        match command {
+            Command::Join(session, topic, join) => self.core.join(now, session, topic, join),
+            Command::Leave(session, wait) => {
+                let wait = wait.map(|(id, sender)| {
+                    self.waits.insert(id, sender);
+                    id
+                });
+                self.core.leave(now, session, wait);
+            }
+            Command::Refresh(session) => self.core.refresh(now, session),
+            Command::FlushTopic(session, id, sender) => {
+                self.waits.insert(id, sender);
+                self.core.flush_topic(session, id);
+            }
+            Command::Flush(id, sender) => {
+                self.waits.insert(id, sender);
+                self.core.flush(id);
+            }
+            Command::JoinPeer(key) => self.core.join_peer(now, key),
+            Command::LeavePeer(key) => self.core.leave_peer(&key),
+            Command::Ban(key) => self.core.ban(now, key),
+            Command::Unban(key) => self.core.unban(&key),
+            Command::NetworkChanged => self.core.network_changed(now),
+            Command::Suspend(id, sender) => {
+                self.waits.insert(id, sender);
+                self.core.suspend(now, id);
+            }
+            Command::Resume => self.core.resume(now),
+            Command::Close(id, sender) => {
+                self.waits.insert(id, sender);
+                self.core.close(now, id);
+            }
+            Command::Expect(topic, id, sender) => {
+                self.waits.insert(id, sender);
+                self.core.expect(topic, id);
+            }
+            Command::Status(sender) => {
+                // Who asked may have gone.
+                let _ = sender.send(self.status());
+            }
+            Command::Stop => return std::ops::ControlFlow::Break(()),
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept<P>(incoming: &mut Option<mpsc::Receiver<P>>) -> Option<P> {
+    match incoming {
+        Some(incoming) => incoming.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Notices that the machine has slept: the wall clock went on meanwhile, the other did not.
+/// (If it was only set, a refresh too many does no harm.)
+struct Clock {
+    next: Instant,
+    wall: SystemTime,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { next: Instant::now() + CLOCK_EVERY, wall: SystemTime::now() }
+    }
+
+    /// Waits until it has. May be cancelled.
+    async fn slept(&mut self) {
+        loop {
+            tokio::time::sleep_until(self.next).await;
+            let wall = SystemTime::now();
+            let gone = wall.duration_since(self.wall).unwrap_or_default();
+            self.wall = wall;
+            self.next = Instant::now() + CLOCK_EVERY;
+            if gone > CLOCK_EVERY + SLEPT {
+                return;
+            }
+        }
+    }
+}
