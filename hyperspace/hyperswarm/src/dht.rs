@@ -44,7 +44,7 @@ pub mod tokens;
 pub mod window;
 
 pub use address::{ADDRESS_BYTES, Id, is_bogon, is_private, is_reserved, node_id};
-pub(crate) use address::{read_list, read_v4, read_v6, write_list, write_v4, write_v6};
+pub(crate) use address::{is_plausible, read_list, read_v4, read_v6, write_list, write_v4, write_v6};
 pub use health::Network;
 pub use nat::NatSampler;
 pub use node::{Asking, Commitment, Config, Event, Incoming, Node, Outcome, Response, Socket, Transmit};

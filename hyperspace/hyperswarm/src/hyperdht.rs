@@ -49,6 +49,7 @@
 //! record of up to 1,400 bytes, as the protocol wants it. Nothing else is answered with
 //! more than the [DHT](crate::dht#amplification) itself answers.
 
+pub mod connect;
 mod driver;
 mod endpoint;
 mod envelope;
@@ -63,7 +64,8 @@ mod storage;
 mod topics;
 mod wire;
 
-pub use endpoint::{DhtError, Endpoint, Lookup, Options, PORT, Status};
+pub use connect::{DialError, Dialing, Established, ListenOptions, Meeting, Punches};
+pub use endpoint::{DhtError, DialOptions, Dialed, Endpoint, Lookup, NatKind, Options, PORT, Server, Status};
 pub use envelope::{Handshake, Holepunch, Mode};
 pub use holepunch::{HolepunchPayload, HolepunchSecret};
 pub use node::{Config, Dht, Event};

@@ -201,6 +201,11 @@ impl Node {
         (self.config.public_address.is_some() || address.port() == self.config.server_port).then_some(address)
     }
 
+    /// The port of our server socket.
+    pub fn server_port(&self) -> u16 {
+        self.config.server_port
+    }
+
     /// The nodes that we know: those heard last first. To be remembered for the next start.
     pub fn nodes(&self, limit: usize) -> Vec<SocketAddrV4> {
         self.table.by_heard(limit, true).into_iter().map(|contact| contact.address).collect()
@@ -259,7 +264,7 @@ impl Node {
     }
 
     /// Where requests go out.
-    fn socket(&self) -> Socket {
+    pub fn socket(&self) -> Socket {
         if self.firewalled { Socket::Client } else { Socket::Server }
     }
 

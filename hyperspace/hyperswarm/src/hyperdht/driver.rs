@@ -1,26 +1,29 @@
-//! The task that drives a node: it owns the sockets and the timer, and nothing else.
-//!
-//! What a socket does not take at once is lost, as if it were lost on the way: whoever
-//! asks, asks again.
+//! The task that drives a node: it owns the sockets, the streams of connections to be, and
+//! the timer, and nothing else.
 
-use super::endpoint::{Options, Status};
+mod sockets;
+mod streams;
+
+pub(super) use streams::Accepts;
+
+use super::connect::{Dialing, ListenOptions};
+use super::endpoint::{NatKind, Options, Status};
 use super::node::{Config, Dht, Event};
 use super::operations::OperationId;
+use super::signing::target_of;
+use super::{DialError, connect};
 use crate::dht::bootstrap::{BootstrapNode, MAX_REMEMBERED, Remembered};
-use crate::dht::{self, Socket};
+use crate::dht::{self, Id, Socket};
+use crate::key_pair::KeyPair;
+use crate::udx::{Datagrams, Udx, UdxStream};
+use sockets::{Arrival, Received, Sockets};
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::net::UdpSocket;
+use streams::{Heard, Reply, Streams};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-
-/// Ports that are tried before any is taken.
-const PORTS: u16 = 5;
-
-/// Datagrams are never longer on a usual line.
-const MAX_DATAGRAM: usize = 2048;
 
 /// The most datagrams that are taken from a socket before the others have their turn.
 const BURST: usize = 64;
@@ -29,8 +32,14 @@ const BURST: usize = 64;
 const REMEMBER_EVERY: Duration = Duration::from_secs(300);
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
-/// How long a socket that fails is left alone.
-const FAILED: Duration = Duration::from_millis(100);
+/// How often it is looked whether this machine has other addresses.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the end waits for servers to be taken back.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Long enough.
+const IDLE: Duration = Duration::from_secs(3600);
 
 /// Begins an operation.
 pub(super) type Act = Box<dyn FnOnce(&mut Dht, Instant) -> OperationId + Send>;
@@ -40,39 +49,43 @@ pub(super) enum Request {
     /// An operation. What it gives is bounded by the nodes that one query asks. When
     /// nobody listens any more, it ends.
     Begin { act: Act, events: mpsc::UnboundedSender<Event> },
+    /// A server; none if there is one of that key.
+    Listen { pair: KeyPair, options: ListenOptions, reply: oneshot::Sender<Option<Accepts>> },
+    /// The end of one.
+    Unlisten { server: Id, done: oneshot::Sender<()> },
+    /// A connection.
+    Dial { stream: UdxStream, dialing: Box<Dialing>, reply: Reply },
+    /// Nobody is to find us for now.
+    Suspend(oneshot::Sender<()>),
+    /// And now again.
+    Resume,
+    /// The network of this machine is another.
+    NetworkChanged,
     /// The end.
     Close(oneshot::Sender<()>),
 }
 
+/// Something that nobody holds any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dropped {
+    Dial(u32),
+    Server(Id),
+}
+
 /// The sockets, and what the node begins with.
 pub(super) struct Bound {
-    server: UdpSocket,
-    client: UdpSocket,
+    sockets: Sockets,
+    received: Received,
     dht: Dht,
     /// Nodes whose addresses are looked up by their names if nobody else is there.
     names: Vec<(String, u16)>,
     remembered: Option<Remembered>,
-    address: SocketAddrV4,
-}
-
-async fn bind(host: Ipv4Addr, port: u16) -> io::Result<UdpSocket> {
-    if port != 0 {
-        for port in port..=port.saturating_add(PORTS - 1) {
-            if let Ok(socket) = UdpSocket::bind((host, port)).await {
-                return Ok(socket);
-            }
-        }
-    }
-    UdpSocket::bind((host, 0)).await
 }
 
 impl Bound {
     pub(super) async fn new(options: Options) -> io::Result<Self> {
-        let server = bind(options.host, options.port).await?;
-        let client = bind(options.host, 0).await?;
-        let port = server.local_addr()?.port();
-        let host = if options.host.is_unspecified() { Ipv4Addr::LOCALHOST } else { options.host };
-        let address = SocketAddrV4::new(host, port);
+        let (sockets, received) = Sockets::bind(&options)?;
+        let address = sockets.address();
         let remembered = options.remember.map(Remembered::at);
         let nodes = match remembered.clone() {
             None => Vec::new(),
@@ -90,62 +103,375 @@ impl Bound {
             ephemeral: options.ephemeral,
             firewalled: options.firewalled,
             public_address: options.is_first.then_some(address),
-            server_port: port,
+            server_port: address.port(),
             ..dht::Config::default()
         };
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let wall_clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let dht = Dht::new(Config { dht: config, wall_clock }, seed, Instant::now());
-        Ok(Self { server, client, dht, names, remembered, address })
+        Ok(Self { sockets, received, dht, names, remembered })
     }
 
     pub(super) fn address(&self) -> SocketAddrV4 {
-        self.address
+        self.sockets.address()
     }
 
-    /// Takes what has arrived. A socket that fails does so again: it is left alone a while.
-    async fn receive(&mut self, socket: Socket, first: io::Result<(usize, SocketAddr)>, buffer: &mut [u8]) {
-        let mut next = first;
-        for _ in 0..BURST {
-            match next {
-                Ok((length, SocketAddr::V4(from))) => {
-                    self.dht.handle_datagram(Instant::now(), socket, from, &buffer[..length]);
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    tracing::debug!(%error, ?socket, "a socket fails");
-                    return tokio::time::sleep(FAILED).await;
-                }
+    pub(super) fn udx(&self) -> Udx {
+        self.sockets.udx().clone()
+    }
+}
+
+async fn resolve(names: Vec<(String, u16)>) -> Vec<SocketAddrV4> {
+    let mut found = Vec::new();
+    for (name, port) in names {
+        match tokio::net::lookup_host((name.as_str(), port)).await {
+            Ok(addresses) => found.extend(addresses.filter_map(|address| match address {
+                SocketAddr::V4(address) => Some(address),
+                SocketAddr::V6(_) => None,
+            })),
+            Err(error) => tracing::debug!(%error, name, "a bootstrap node cannot be found"),
+        }
+    }
+    found
+}
+
+/// Is the node there for others?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    There,
+    /// What was announced is being taken back.
+    Leaving,
+    Suspended,
+}
+
+struct Driver {
+    dht: Dht,
+    sockets: Sockets,
+    streams: Streams,
+    names: Vec<(String, u16)>,
+    remembered: Option<Remembered>,
+    listeners: HashMap<OperationId, mpsc::UnboundedSender<Event>>,
+    local_hosts: Vec<std::net::Ipv4Addr>,
+    presence: Presence,
+    suspending: Vec<oneshot::Sender<()>>,
+    /// Who waits for the end, and until when servers are taken back.
+    closing: Option<(oneshot::Sender<()>, Instant)>,
+}
+
+/// Drives the node until it is closed, or nobody holds it any more.
+pub(super) async fn run(
+    bound: Bound,
+    mut requests: mpsc::Receiver<Request>,
+    mut dropped: mpsc::UnboundedReceiver<Dropped>,
+    status: watch::Sender<Status>,
+) {
+    let Bound { sockets, mut received, dht, names, remembered } = bound;
+    let (streams, mut heard) = Streams::new();
+    let mut driver = Driver {
+        dht,
+        sockets,
+        streams,
+        names,
+        remembered,
+        listeners: HashMap::new(),
+        local_hosts: Vec::new(),
+        presence: Presence::There,
+        suspending: Vec::new(),
+        closing: None,
+    };
+    driver.look_around();
+    let mut remember = tokio::time::interval(REMEMBER_EVERY);
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut lookups = JoinSet::new();
+    let mut next_lookup = Instant::now();
+    loop {
+        driver.settle();
+        let current = driver.status();
+        status.send_if_modified(|old| {
+            let differs = *old != current;
+            *old = current;
+            differs
+        });
+        driver.tell_suspended();
+        if let Some(done) = driver.take_end() {
+            driver.remember().await;
+            // Whoever asked for it may not wait.
+            let _ = done.send(());
+            return;
+        }
+        if lookups.is_empty() && driver.is_lost() && next_lookup <= Instant::now() {
+            next_lookup = Instant::now() + RESOLVE_EVERY;
+            lookups.spawn(resolve(driver.names.clone()));
+        }
+        let due = driver.due();
+        tokio::select! {
+            request = requests.recv() => match request {
+                Some(request) => driver.requested(request),
+                None => return,
+            },
+            Some(dropped) = dropped.recv() => driver.dropped(dropped),
+            Some((datagram, from)) = received.server.recv() => {
+                driver.arrived(Socket::Server, from, &datagram);
+                driver.more(Socket::Server, &mut received.server);
             }
-            next = self.socket(socket).try_recv_from(buffer);
+            Some((datagram, from)) = received.client.recv() => {
+                driver.arrived(Socket::Client, from, &datagram);
+                driver.more(Socket::Client, &mut received.client);
+            }
+            Some(arrival) = received.others.recv() => driver.others(arrival, &mut received.others),
+            Some(heard) = heard.recv() => driver.heard(heard),
+            () = tokio::time::sleep_until(due.into()) => driver.timeout(),
+            Some(Ok(nodes)) = lookups.join_next() => driver.dht.add_bootstrap(Instant::now(), nodes),
+            _ = remember.tick() => driver.remember().await,
+            _ = look.tick() => driver.look_around(),
+        }
+    }
+}
+
+impl Driver {
+    fn arrived(&mut self, socket: Socket, from: SocketAddr, datagram: &[u8]) {
+        if let (SocketAddr::V4(from), true) = (from, self.presence != Presence::Suspended) {
+            self.dht.handle_datagram(Instant::now(), socket, from, datagram);
         }
     }
 
-    fn socket(&self, socket: Socket) -> &UdpSocket {
-        if socket == Socket::Client { &self.client } else { &self.server }
+    fn more(&mut self, socket: Socket, datagrams: &mut Datagrams) {
+        for _ in 1..BURST {
+            let Some((datagram, from)) = datagrams.try_recv() else { return };
+            self.arrived(socket, from, &datagram);
+        }
     }
 
-    fn send(&mut self) {
-        while let Some(transmit) = self.dht.poll_transmit() {
-            let socket = self.socket(transmit.socket);
-            if let Err(error) = socket.try_send_to(&transmit.bytes, transmit.to.into()) {
-                tracing::trace!(%error, to = %transmit.to, "a datagram is lost");
+    fn others(&mut self, first: Arrival, more: &mut mpsc::Receiver<Arrival>) {
+        let mut next = Some(first);
+        for _ in 0..BURST {
+            let Some((socket, from, datagram)) = next else { return };
+            self.arrived(socket, from, &datagram);
+            next = more.try_recv().ok();
+        }
+        // One more was taken than is looked at in a turn.
+        if let Some((socket, from, datagram)) = next {
+            self.arrived(socket, from, &datagram);
+        }
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        if let Some(socket) = self.sockets.named(heard.socket) {
+            self.dht.stream_heard(Instant::now(), heard.stream, socket, heard.from);
+        }
+    }
+
+    fn timeout(&mut self) {
+        let now = Instant::now();
+        // Who is suspended is as if asleep.
+        if self.presence != Presence::Suspended && self.dht.poll_timeout().is_some_and(|due| due <= now) {
+            self.dht.handle_timeout(now);
+        }
+    }
+
+    fn due(&self) -> Instant {
+        let awake = self.presence != Presence::Suspended;
+        let due = self.dht.poll_timeout().filter(|_| awake);
+        let end = self.closing.as_ref().map(|(_, end)| *end);
+        due.into_iter().chain(end).min().unwrap_or_else(|| Instant::now() + IDLE)
+    }
+
+    /// Takes what has happened, and then sends what there is to send: a socket or a stream
+    /// has to be there before anybody hears of it.
+    fn settle(&mut self) {
+        loop {
+            while let Some(event) = self.dht.poll_event() {
+                self.happened(event);
             }
+            while let Some(transmit) = self.dht.poll_transmit() {
+                if self.presence != Presence::Suspended {
+                    self.sockets.send(&transmit);
+                }
+            }
+            // Nobody hears any more what an operation has found: it was ended, and perhaps
+            // something follows from that.
+            match self.dht.poll_event() {
+                Some(event) => self.happened(event),
+                None => return,
+            }
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        match event {
+            Event::Peers { operation, .. }
+            | Event::Peer { operation, .. }
+            | Event::Immutable { operation, .. }
+            | Event::Mutable { operation, .. } => self.tell(operation, event, false),
+            Event::Finished { operation, .. } => self.tell(operation, event, true),
+            Event::Network(change) => tracing::info!(?change, "the network has changed"),
+            Event::Ready | Event::Persistent | Event::Ephemeral | Event::Woken => {
+                tracing::debug!(?event, "the DHT node");
+            }
+            Event::Listening { server } => {
+                self.streams.announced(&server, self.dht.relay_addresses(&server));
+            }
+            Event::Closed { server } => self.streams.closed(&server),
+            Event::OpenSocket { socket } => self.sockets.open(socket),
+            Event::CloseSocket { socket } => self.sockets.close(socket),
+            Event::Accepting { stream, .. } => {
+                if !self.streams.accept(&self.sockets, stream) {
+                    self.dht.give_up(Instant::now(), stream);
+                }
+            }
+            Event::Established(established) => self.streams.established(&self.sockets, *established),
+            Event::Meet(meeting) => self.meet(meeting),
+            Event::Moved(established) => self.moved(*established),
+            Event::GivenUp { stream } => self.streams.give_up(stream),
+            Event::DialFailed { stream, error } => self.streams.dial_failed(stream, error),
+            Event::Rested => self.rested(),
+        }
+    }
+
+    /// Tells who asked. If nobody listens, there is no reason to go on.
+    fn tell(&mut self, operation: OperationId, event: Event, is_last: bool) {
+        let heard = self.listeners.get(&operation).is_some_and(|listener| listener.send(event).is_ok());
+        if is_last || !heard {
+            self.listeners.remove(&operation);
+        }
+        if !is_last && !heard {
+            self.dht.cancel(Instant::now(), operation);
+        }
+    }
+
+    fn meet(&mut self, meeting: connect::Meeting) {
+        self.dht.met(Instant::now(), meeting.stream, false);
+    }
+
+    fn moved(&mut self, _established: connect::Established) {}
+
+    fn requested(&mut self, request: Request) {
+        let now = Instant::now();
+        match request {
+            Request::Begin { act, events } => {
+                // Who is suspended finds nothing.
+                if self.presence == Presence::There {
+                    let operation = act(&mut self.dht, now);
+                    self.listeners.insert(operation, events);
+                }
+            }
+            Request::Listen { pair, options, reply } => {
+                let server = target_of(&pair.public_key());
+                let accepts = self.dht.listen(now, &pair, options).then(|| self.streams.serve(server));
+                if reply.send(accepts).is_err() {
+                    self.dht.close_server(now, server);
+                }
+            }
+            Request::Unlisten { server, done } => {
+                if let Some(served) = self.streams.servers.get_mut(&server) {
+                    served.closed.push(done);
+                    self.dht.close_server(now, server);
+                }
+            }
+            Request::Dial { stream, dialing, reply } => {
+                self.streams.dial(stream, reply);
+                self.dht.dial(now, *dialing);
+            }
+            Request::Suspend(done) => {
+                self.suspending.push(done);
+                match self.presence {
+                    Presence::There => {
+                        self.presence = Presence::Leaving;
+                        self.dht.suspend(now);
+                    }
+                    Presence::Leaving | Presence::Suspended => {}
+                }
+            }
+            Request::Resume => {
+                if self.presence != Presence::There {
+                    self.presence = Presence::There;
+                    self.suspending.clear();
+                    self.look_around();
+                    self.dht.resume(now);
+                }
+            }
+            Request::NetworkChanged => self.dht.network_changed(now),
+            Request::Close(done) => {
+                let servers: Vec<Id> = self.streams.servers.keys().copied().collect();
+                for server in servers {
+                    self.dht.close_server(now, server);
+                }
+                self.closing = Some((done, now + CLOSING));
+            }
+        }
+    }
+
+    fn dropped(&mut self, dropped: Dropped) {
+        let now = Instant::now();
+        match dropped {
+            Dropped::Dial(stream) => {
+                self.streams.forget_dial(stream);
+                self.dht.give_up(now, stream);
+            }
+            Dropped::Server(server) => self.dht.close_server(now, server),
+        }
+    }
+
+    /// Nobody knows of us any more.
+    fn rested(&mut self) {
+        if self.presence == Presence::There {
+            return;
+        }
+        self.presence = Presence::Suspended;
+        self.listeners.clear();
+    }
+
+    /// Whoever wanted that is told so, once it can be seen.
+    fn tell_suspended(&mut self) {
+        if self.presence == Presence::Suspended {
+            for done in self.suspending.drain(..) {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Has the end come?
+    fn take_end(&mut self) -> Option<oneshot::Sender<()>> {
+        let (_, end) = self.closing.as_ref()?;
+        let over =
+            self.streams.servers.is_empty() || *end <= Instant::now() || self.presence == Presence::Suspended;
+        if over { self.closing.take().map(|(done, _)| done) } else { None }
+    }
+
+    /// Is this machine elsewhere?
+    fn look_around(&mut self) {
+        let hosts = self.sockets.local_hosts();
+        if hosts == self.local_hosts {
+            return;
+        }
+        self.dht.set_local_hosts(&hosts);
+        let is_first = std::mem::replace(&mut self.local_hosts, hosts).is_empty();
+        if !is_first && self.presence == Presence::There {
+            self.dht.network_changed(Instant::now());
         }
     }
 
     fn status(&self) -> Status {
         let node = self.dht.node();
+        let nat = match node.nat() {
+            _ if !node.is_firewalled() => NatKind::Open,
+            nat if nat.is_randomized() => NatKind::Random,
+            nat if nat.consistent().is_some() => NatKind::Consistent,
+            _ => NatKind::Unknown,
+        };
         Status {
             ready: node.is_ready(),
             id: node.id(),
             firewalled: node.is_firewalled(),
             online: node.is_online(),
+            suspended: self.presence == Presence::Suspended,
             remote_address: node.remote_address(),
+            nat,
             known: node.known(),
             stored: self.dht.stored(),
+            punches: self.dht.punches(),
+            servers: self.streams.servers.len(),
         }
     }
 
@@ -168,93 +494,8 @@ impl Bound {
     }
 }
 
-async fn resolve(names: Vec<(String, u16)>) -> Vec<SocketAddrV4> {
-    let mut found = Vec::new();
-    for (name, port) in names {
-        match tokio::net::lookup_host((name.as_str(), port)).await {
-            Ok(addresses) => found.extend(addresses.filter_map(|address| match address {
-                SocketAddr::V4(address) => Some(address),
-                SocketAddr::V6(_) => None,
-            })),
-            Err(error) => tracing::debug!(%error, name, "a bootstrap node cannot be found"),
-        }
-    }
-    found
-}
-
-/// Drives the node until it is closed, or nobody holds it any more.
-pub(super) async fn run(
-    mut bound: Bound,
-    mut requests: mpsc::Receiver<Request>,
-    status: watch::Sender<Status>,
-) {
-    let (mut from_server, mut from_client) = (vec![0; MAX_DATAGRAM], vec![0; MAX_DATAGRAM]);
-    let mut listeners: HashMap<OperationId, mpsc::UnboundedSender<Event>> = HashMap::new();
-    let mut remember = tokio::time::interval(REMEMBER_EVERY);
-    let mut lookups = JoinSet::new();
-    let mut next_lookup = Instant::now();
-    loop {
-        bound.send();
-        while let Some(event) = bound.dht.poll_event() {
-            tell(&mut bound.dht, &mut listeners, event);
-        }
-        bound.send();
-        let current = bound.status();
-        status.send_if_modified(|old| {
-            let differs = *old != current;
-            *old = current;
-            differs
-        });
-        if lookups.is_empty() && bound.is_lost() && next_lookup <= Instant::now() {
-            next_lookup = Instant::now() + RESOLVE_EVERY;
-            lookups.spawn(resolve(bound.names.clone()));
-        }
-        let due = bound.dht.poll_timeout().unwrap_or_else(|| Instant::now() + FAILED);
-        tokio::select! {
-            request = requests.recv() => match request {
-                Some(Request::Begin { act, events }) => {
-                    let operation = act(&mut bound.dht, Instant::now());
-                    listeners.insert(operation, events);
-                }
-                Some(Request::Close(done)) => {
-                    bound.remember().await;
-                    // Whoever asked for it may not wait.
-                    let _ = done.send(());
-                    return;
-                }
-                None => return,
-            },
-            received = bound.server.recv_from(&mut from_server) => {
-                bound.receive(Socket::Server, received, &mut from_server).await;
-            }
-            received = bound.client.recv_from(&mut from_client) => {
-                bound.receive(Socket::Client, received, &mut from_client).await;
-            }
-            () = tokio::time::sleep_until(due.into()) => bound.dht.handle_timeout(Instant::now()),
-            Some(Ok(nodes)) = lookups.join_next() => bound.dht.add_bootstrap(Instant::now(), nodes),
-            _ = remember.tick() => bound.remember().await,
-        }
-    }
-}
-
-/// Tells who asked. If nobody listens, there is no reason to go on.
-fn tell(dht: &mut Dht, listeners: &mut HashMap<OperationId, mpsc::UnboundedSender<Event>>, event: Event) {
-    let (operation, is_last) = match &event {
-        Event::Peers { operation, .. }
-        | Event::Peer { operation, .. }
-        | Event::Immutable { operation, .. }
-        | Event::Mutable { operation, .. } => (*operation, false),
-        Event::Finished { operation, .. } => (*operation, true),
-        Event::Network(change) => return tracing::info!(?change, "the network has changed"),
-        Event::Ready | Event::Persistent | Event::Ephemeral => {
-            return tracing::debug!(?event, "the DHT node");
-        }
-    };
-    let heard = listeners.get(&operation).is_some_and(|listener| listener.send(event).is_ok());
-    if is_last || !heard {
-        listeners.remove(&operation);
-    }
-    if !is_last && !heard {
-        dht.cancel(Instant::now(), operation);
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.streams.end(DialError::Closed);
     }
 }

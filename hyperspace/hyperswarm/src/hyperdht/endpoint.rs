@@ -1,6 +1,11 @@
 //! A node on sockets, for tokio: what a program holds in its hands.
 
-use super::driver::{self, Bound, Request};
+mod peers;
+
+pub use peers::{DialOptions, Dialed, Server};
+
+use super::connect::Punches;
+use super::driver::{self, Bound, Dropped, Request};
 use super::node::{Dht, Event};
 use super::operations::{Announcement, OperationId, Summary};
 use super::records::{MutablePut, MutableRecord, Peer, Peers};
@@ -8,9 +13,11 @@ use super::storage::Stored;
 use crate::dht::Id;
 use crate::dht::bootstrap::BootstrapNode;
 use crate::key_pair::{KeyPair, PublicKey};
+use crate::udx::Udx;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -64,6 +71,26 @@ pub enum DhtError {
     /// The node has been closed.
     #[error("the DHT node is closed")]
     Closed,
+    /// The node is suspended.
+    #[error("the DHT node is suspended")]
+    Suspended,
+    /// There is a server of that key already.
+    #[error("there is a server of that key already")]
+    AlreadyListening,
+}
+
+/// What stands between a node and the others, as far as it knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NatKind {
+    /// It does not.
+    #[default]
+    Unknown,
+    /// Nothing: strangers reach it.
+    Open,
+    /// All see it at the same address.
+    Consistent,
+    /// Each sees it at another port.
+    Random,
 }
 
 /// How a node is.
@@ -77,21 +104,38 @@ pub struct Status {
     pub firewalled: bool,
     /// Does anybody answer?
     pub online: bool,
+    /// Has it been suspended?
+    pub suspended: bool,
     /// Where strangers reach it, if that is known.
     pub remote_address: Option<SocketAddrV4>,
+    /// What stands before it.
+    pub nat: NatKind,
     /// How many nodes it knows.
     pub known: usize,
     /// How much it keeps for others.
     pub stored: Stored,
+    /// How it got through to peers.
+    pub punches: Punches,
+    /// For how many keys it listens.
+    pub servers: usize,
 }
 
-/// A node of the DHT that runs in a task of its own, until it is closed or dropped.
-#[derive(Debug)]
+/// A node of the DHT that runs in a task of its own, until it is closed, or the last handle
+/// to it is dropped. A clone is another handle.
+#[derive(Clone, Debug)]
 pub struct Endpoint {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     requests: mpsc::Sender<Request>,
+    /// Each is sent once for something that was begun by a request.
+    dropped: mpsc::UnboundedSender<Dropped>,
     status: watch::Receiver<Status>,
     address: SocketAddrV4,
-    task: tokio::task::JoinHandle<()>,
+    udx: Udx,
+    task: tokio::task::AbortHandle,
 }
 
 impl Endpoint {
@@ -99,26 +143,33 @@ impl Endpoint {
     pub async fn bind(options: Options) -> io::Result<Self> {
         let bound = Bound::new(options).await?;
         let address = bound.address();
+        let udx = bound.udx();
         let (requests, receiver) = mpsc::channel(QUEUE);
+        let (dropped, of_dropped) = mpsc::unbounded_channel();
         let (sender, status) = watch::channel(Status::default());
-        let task = tokio::spawn(driver::run(bound, receiver, sender));
-        Ok(Self { requests, status, address, task })
+        let task = tokio::spawn(driver::run(bound, receiver, of_dropped, sender)).abort_handle();
+        Ok(Self { inner: Arc::new(Inner { requests, dropped, status, address, udx, task }) })
     }
 
     /// Where others find it, as it sees itself. Bound to no address, it is there on this
     /// machine.
     pub fn local_address(&self) -> SocketAddrV4 {
-        self.address
+        self.inner.address
+    }
+
+    /// Its sockets and streams.
+    pub fn udx(&self) -> &Udx {
+        &self.inner.udx
     }
 
     /// How it is.
     pub fn status(&self) -> Status {
-        self.status.borrow().clone()
+        self.inner.status.borrow().clone()
     }
 
     /// Waits until its status is as wanted. `false` if it was closed before.
     pub async fn wait_until(&self, wanted: impl FnMut(&Status) -> bool) -> bool {
-        self.status.clone().wait_for(wanted).await.is_ok()
+        self.inner.status.clone().wait_for(wanted).await.is_ok()
     }
 
     /// Waits until it has found its place.
@@ -133,8 +184,18 @@ impl Endpoint {
     ) -> Result<mpsc::UnboundedReceiver<Event>, DhtError> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let request = Request::Begin { act: Box::new(act), events: sender };
-        self.requests.send(request).await.map_err(|_| DhtError::Closed)?;
+        self.request(request).await?;
         Ok(receiver)
+    }
+
+    async fn request(&self, request: Request) -> Result<(), DhtError> {
+        self.inner.requests.send(request).await.map_err(|_| DhtError::Closed)
+    }
+
+    /// Why nothing more comes.
+    fn why(&self) -> DhtError {
+        let suspended = self.inner.status.borrow().suspended && !self.inner.requests.is_closed();
+        if suspended { DhtError::Suspended } else { DhtError::Closed }
     }
 
     /// Runs an operation to its end.
@@ -151,7 +212,7 @@ impl Endpoint {
                 event => given.extend(wanted(event)),
             }
         }
-        Err(DhtError::Closed)
+        Err(self.why())
     }
 
     async fn run_commit(
@@ -165,6 +226,26 @@ impl Endpoint {
     /// Who is interested in a topic?
     pub async fn lookup(&self, topic: Id) -> Result<Lookup, DhtError> {
         Ok(Lookup { events: self.begin(move |dht, now| dht.lookup(now, topic)).await?, summary: None })
+    }
+
+    /// The same, beginning with some nodes: the closest of the last time.
+    pub async fn lookup_from(&self, topic: Id, nodes: Vec<SocketAddrV4>) -> Result<Lookup, DhtError> {
+        let events = self.begin(move |dht, now| dht.lookup_from(now, topic, nodes)).await?;
+        Ok(Lookup { events, summary: None })
+    }
+
+    /// Announces, and tells who else is interested in the topic. It is done when that is
+    /// over: [`Lookup::summary`] tells who keeps it.
+    pub async fn announcing(&self, announcement: Announcement) -> Result<Lookup, DhtError> {
+        let events = self.begin(move |dht, now| dht.announce(now, announcement)).await?;
+        Ok(Lookup { events, summary: None })
+    }
+
+    /// Takes that back, and tells who else is interested in the topic.
+    pub async fn unannouncing(&self, target: Id, pair: &KeyPair) -> Result<Lookup, DhtError> {
+        let pair = pair.clone();
+        let events = self.begin(move |dht, now| dht.unannounce(now, target, &pair)).await?;
+        Ok(Lookup { events, summary: None })
     }
 
     /// Which nodes relay to the holder of that key?
@@ -186,6 +267,18 @@ impl Endpoint {
     pub async fn unannounce(&self, target: Id, pair: &KeyPair) -> Result<Summary, DhtError> {
         let pair = pair.clone();
         Ok(self.run(move |dht, now| dht.unannounce(now, target, &pair), |_| None::<()>).await?.1)
+    }
+
+    /// The same, but asks each of those nodes only once, and no others.
+    pub async fn unannounce_at(
+        &self,
+        target: Id,
+        pair: &KeyPair,
+        nodes: Vec<SocketAddrV4>,
+    ) -> Result<Summary, DhtError> {
+        let pair = pair.clone();
+        let act = move |dht: &mut Dht, now| dht.unannounce_at(now, target, &pair, nodes);
+        Ok(self.run(act, |_| None::<()>).await?.1)
     }
 
     /// Looks for what has that hash.
@@ -224,18 +317,40 @@ impl Endpoint {
         self.run_commit(move |dht, now| dht.mutable_put(now, put)).await
     }
 
-    /// Closes it, once the nodes that it knows are remembered.
-    pub async fn close(mut self) {
+    /// Takes back what its servers have announced, fails what is being dialled, and then is
+    /// silent until [`resume`](Self::resume). Connections are their holders'.
+    pub async fn suspend(&self) -> Result<(), DhtError> {
         let (done, wait) = oneshot::channel();
-        if self.requests.send(Request::Close(done)).await.is_ok() {
+        self.request(Request::Suspend(done)).await?;
+        // Resumed meanwhile, it is as if it had not been.
+        let _ = wait.await;
+        Ok(())
+    }
+
+    /// Is there again: its servers announce themselves anew.
+    pub async fn resume(&self) -> Result<(), DhtError> {
+        self.request(Request::Resume).await
+    }
+
+    /// Says that the network of this machine is another: servers announce themselves anew.
+    /// What can be seen of that is seen without being told.
+    pub async fn network_changed(&self) -> Result<(), DhtError> {
+        self.request(Request::NetworkChanged).await
+    }
+
+    /// Closes it, once what its servers have announced is taken back and the nodes that it
+    /// knows are remembered. To other handles it is closed then.
+    pub async fn close(self) {
+        let (done, wait) = oneshot::channel();
+        if self.request(Request::Close(done)).await.is_ok() {
             // It is gone either way.
             let _ = wait.await;
         }
-        let _ = (&mut self.task).await;
+        self.inner.requests.closed().await;
     }
 }
 
-impl Drop for Endpoint {
+impl Drop for Inner {
     fn drop(&mut self) {
         self.task.abort();
     }

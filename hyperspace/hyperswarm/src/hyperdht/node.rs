@@ -1,10 +1,11 @@
 //! The node, as it is driven.
 
+use super::connect::{Asked, Connect, DialError, Established, Meeting};
 use super::operations::{Operation, OperationId, Summary};
 use super::records::{MutableRecord, Peer, Peers};
 use super::storage::{Storage, Stored};
 use crate::dht::random::Random;
-use crate::dht::{self, Network, Node, RequestId, Socket, Transmit};
+use crate::dht::{self, Id, Network, Node, RequestId, Socket, Transmit};
 use crate::hash::hash;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -40,6 +41,8 @@ pub enum Event {
     Ephemeral,
     /// The network went, or came.
     Network(Network),
+    /// The machine was asleep.
+    Woken,
     /// A node has named some who are interested in the topic that is looked up.
     Peers {
         /// In which operation.
@@ -79,6 +82,53 @@ pub enum Event {
         /// How it went.
         summary: Summary,
     },
+    /// A server of ours has announced itself: for the first time, or anew.
+    Listening {
+        /// The target of its key.
+        server: Id,
+    },
+    /// A server of ours is no more, and nobody is told of it any more.
+    Closed {
+        /// The target of its key.
+        server: Id,
+    },
+    /// A socket is to be opened, before anything is sent by it.
+    OpenSocket {
+        /// The number of [`Socket::Other`].
+        socket: u32,
+    },
+    /// A socket is not needed any more, but for streams that are on it.
+    CloseSocket {
+        /// The number of [`Socket::Other`].
+        socket: u32,
+    },
+    /// Somebody dials a server of ours: a stream is to be opened, before anything is sent.
+    Accepting {
+        /// Its number.
+        stream: u32,
+        /// The target of the server's key.
+        server: Id,
+    },
+    /// There is a way to a peer: the stream is to be connected.
+    Established(Box<Established>),
+    /// A peer is to be met at a third one; [`Dht::met`] takes what came of it.
+    Meet(Meeting),
+    /// A peer that was met at a third one can be reached directly from now on.
+    Moved(Box<Established>),
+    /// A stream that was opened for somebody who dials is not needed any more.
+    GivenUp {
+        /// Its number.
+        stream: u32,
+    },
+    /// A dial came to nothing.
+    DialFailed {
+        /// The number of its stream.
+        stream: u32,
+        /// Why.
+        error: DialError,
+    },
+    /// Nobody is told of us any more: what was to be suspended can be.
+    Rested,
 }
 
 /// A node of the DHT that serves peers.
@@ -87,8 +137,9 @@ pub struct Dht {
     pub(super) storage: Storage,
     pub(super) random: Random,
     pub(super) operations: HashMap<OperationId, Operation>,
-    /// To which operation a request belongs.
-    pub(super) requests: HashMap<RequestId, OperationId>,
+    /// To what a request belongs.
+    pub(super) requests: HashMap<RequestId, Asked>,
+    pub(super) connect: Connect,
     pub(super) events: VecDeque<Event>,
     started: Instant,
     wall_clock: Duration,
@@ -104,6 +155,7 @@ impl Dht {
             random: Random::new(hash(&[&seed, b"dht"])),
             operations: HashMap::new(),
             requests: HashMap::new(),
+            connect: Connect::new(now),
             events: VecDeque::new(),
             started: now,
             wall_clock: config.wall_clock,
@@ -115,7 +167,11 @@ impl Dht {
     /// Takes a datagram that has come to `socket`. Whatever it is: what is not meant for
     /// us has no effect.
     pub fn handle_datagram(&mut self, now: Instant, socket: Socket, from: SocketAddrV4, datagram: &[u8]) {
-        self.node.handle_datagram(now, socket, from, datagram);
+        match (socket, datagram) {
+            // It means nothing in itself: see `connect`.
+            (Socket::Other(socket), [_]) => self.byte_arrived(now, socket, from),
+            _ => self.node.handle_datagram(now, socket, from, datagram),
+        }
         self.drain(now);
     }
 
@@ -127,12 +183,14 @@ impl Dht {
     /// When to call [`handle_timeout`](Self::handle_timeout), unless something happens
     /// before that.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.node.poll_timeout()
+        self.node.poll_timeout().into_iter().chain(self.connect.poll_timeout()).min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.node.handle_timeout(now);
+        self.drain(now);
+        self.connect_timeout(now);
         self.drain(now);
     }
 
@@ -157,6 +215,27 @@ impl Dht {
         self.storage.stored()
     }
 
+    /// Nobody is to find us for now: dials fail, and servers take back what they announced.
+    /// When [`Event::Rested`] comes, nothing needs to be sent any more until
+    /// [`resume`](Self::resume).
+    pub fn suspend(&mut self, now: Instant) {
+        self.rest(now);
+        self.drain(now);
+    }
+
+    /// We are back, and who knows where.
+    pub fn resume(&mut self, now: Instant) {
+        self.node.wake_up();
+        self.wake(now);
+        self.drain(now);
+    }
+
+    /// The network of this machine has changed.
+    pub fn network_changed(&mut self, now: Instant) {
+        self.announce_again(now);
+        self.drain(now);
+    }
+
     /// Milliseconds since 1970.
     pub(super) fn wall_ms(&self, now: Instant) -> u64 {
         (self.wall_clock + now.saturating_duration_since(self.started)).as_millis() as u64
@@ -169,12 +248,25 @@ impl Dht {
                 dht::Event::Ready => self.events.push_back(Event::Ready),
                 dht::Event::Persistent(_) => self.events.push_back(Event::Persistent),
                 dht::Event::Ephemeral => self.events.push_back(Event::Ephemeral),
-                dht::Event::Network(network) => self.events.push_back(Event::Network(network)),
+                dht::Event::Network(network) => {
+                    self.events.push_back(Event::Network(network));
+                    if network == Network::Online {
+                        self.announce_again(now);
+                    }
+                }
+                dht::Event::Woken => {
+                    self.events.push_back(Event::Woken);
+                    self.announce_again(now);
+                }
                 dht::Event::Request(request) => self.serve(now, &request),
-                dht::Event::Answered { request, answer } => self.answered(now, request, answer.is_some()),
+                dht::Event::Answered { request, answer } => {
+                    if let Some(asked) = self.requests.remove(&request) {
+                        self.connect_answered(now, asked, answer);
+                    }
+                }
                 dht::Event::Found { query, answer } => self.found(now, OperationId(query), answer),
                 dht::Event::Commit { query, closest } => self.commit(now, OperationId(query), closest),
-                dht::Event::Finished { query, outcome } => self.finished(OperationId(query), outcome),
+                dht::Event::Finished { query, outcome } => self.finished(now, OperationId(query), outcome),
             }
         }
     }

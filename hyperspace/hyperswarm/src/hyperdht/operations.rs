@@ -1,11 +1,12 @@
 //! What is asked of other nodes. Each is a query towards a target; some then tell the
 //! closest nodes something.
 
+use super::connect::{Asked, For};
 use super::node::{Dht, Event};
 use super::records::{MAX_PEERS, MutablePut, MutableRecord, Peer, Peers};
 use super::signing::{ForNode, target_of};
 use super::wire::command;
-use crate::dht::{Answer, Asking, Commitment, Id, Outcome, Query, QueryId, RequestId};
+use crate::dht::{Answer, Asking, Commitment, Id, Outcome, Query, QueryId};
 use crate::hash::hash;
 use crate::key_pair::{KeyPair, PublicKey};
 use compact_encoding::Writer;
@@ -56,6 +57,7 @@ pub struct Summary {
 
 /// An operation that is under way.
 pub(super) struct Operation {
+    owner: For,
     kind: Kind,
     target: Id,
     summary: Summary,
@@ -87,11 +89,17 @@ fn is_own_key(pair: &KeyPair, target: &Id) -> bool {
 
 impl Dht {
     fn begin(&mut self, now: Instant, kind: Kind, query: Query) -> OperationId {
+        let id = self.begin_for(now, kind, query, For::Program);
+        self.drain(now);
+        id
+    }
+
+    fn begin_for(&mut self, now: Instant, kind: Kind, query: Query, owner: For) -> OperationId {
         let target = query.target;
         let id = OperationId(self.node.query(now, query));
-        let operation = Operation { kind, target, summary: Summary::default(), awaited: 0, then: None };
+        let operation =
+            Operation { owner, kind, target, summary: Summary::default(), awaited: 0, then: None };
         self.operations.insert(id, operation);
-        self.drain(now);
         id
     }
 
@@ -100,17 +108,46 @@ impl Dht {
         self.begin(now, Kind::Lookup, Query::new(command::LOOKUP, topic))
     }
 
+    /// The same, beginning with some nodes: the closest of the last time.
+    pub fn lookup_from(&mut self, now: Instant, topic: Id, nodes: Vec<SocketAddrV4>) -> OperationId {
+        self.begin(now, Kind::Lookup, Query { nodes, ..Query::new(command::LOOKUP, topic) })
+    }
+
     /// Which nodes relay to the holder of that key? [`Event::Peer`] tells.
     pub fn find_peer(&mut self, now: Instant, key: &PublicKey) -> OperationId {
         self.begin(now, Kind::FindPeer, Query::new(command::FIND_PEER, target_of(key)))
     }
 
-    /// Tells the nodes closest to the target that we are interested, or who we are.
+    /// The same, for one that is dialled, beginning with some nodes.
+    pub(super) fn find_for(
+        &mut self,
+        now: Instant,
+        target: Id,
+        nodes: Vec<SocketAddrV4>,
+        owner: For,
+    ) -> OperationId {
+        let query = Query { nodes, ..Query::new(command::FIND_PEER, target) };
+        self.begin_for(now, Kind::FindPeer, query, owner)
+    }
+
+    /// Tells the nodes closest to the target that we are interested, or who we are. Of a
+    /// topic, [`Event::Peers`] tells who else is.
     pub fn announce(&mut self, now: Instant, announcement: Announcement) -> OperationId {
+        let id = self.announce_for(now, announcement, For::Program);
+        self.drain(now);
+        id
+    }
+
+    pub(super) fn announce_for(
+        &mut self,
+        now: Instant,
+        announcement: Announcement,
+        owner: For,
+    ) -> OperationId {
         let Announcement { target, pair, nodes, .. } = &announcement;
         let command = if is_own_key(pair, target) { command::FIND_PEER } else { command::LOOKUP };
         let query = Query { commit: true, nodes: nodes.clone(), ..Query::new(command, *target) };
-        self.begin(now, Kind::Announce(announcement), query)
+        self.begin_for(now, Kind::Announce(announcement), query, owner)
     }
 
     /// Takes that back, wherever it is found.
@@ -133,6 +170,14 @@ impl Dht {
         let command = if is_own_key(pair, &target) { command::FIND_PEER } else { command::LOOKUP };
         let query = Query { nodes, only_nodes: true, force: true, ..Query::new(command, target) };
         self.begin(now, Kind::Unannounce(pair.clone()), query)
+    }
+
+    /// The same of a server of ours.
+    pub(super) fn unannounce_for(&mut self, now: Instant, target: Id, nodes: Vec<SocketAddrV4>, owner: For) {
+        let Some(server) = self.connect.servers.get(&target) else { return };
+        let kind = Kind::Unannounce(server.pair.clone());
+        let query = Query { nodes, only_nodes: true, force: true, ..Query::new(command::FIND_PEER, target) };
+        self.begin_for(now, kind, query, owner);
     }
 
     /// Looks for what has that hash. [`Event::Immutable`] tells, at most once.
@@ -170,8 +215,8 @@ impl Dht {
     pub fn cancel(&mut self, now: Instant, operation: OperationId) {
         self.operations.remove(&operation);
         self.node.cancel_query(now, operation.0);
-        let requests: Vec<_> =
-            self.requests.iter().filter(|(_, of)| **of == operation).map(|(request, _)| *request).collect();
+        let of_it = self.requests.iter().filter(|(_, asked)| **asked == Asked::Operation(operation));
+        let requests: Vec<_> = of_it.map(|(request, _)| *request).collect();
         for request in requests {
             self.requests.remove(&request);
             self.node.forget(now, request);
@@ -183,17 +228,26 @@ impl Dht {
         let Some(operation) = self.operations.get_mut(&id) else { return };
         let from = answer.from;
         let value = answer.value.as_deref();
-        match &mut operation.kind {
-            Kind::Lookup => {
-                if let Some(peers) = value.and_then(|value| Peers::decode(value).ok()) {
-                    self.events.push_back(Event::Peers { operation: id, from, peers });
-                }
+        let names_peers = match &operation.kind {
+            Kind::Lookup => true,
+            Kind::Announce(Announcement { pair, .. }) | Kind::Unannounce(pair) => {
+                !is_own_key(pair, &operation.target)
             }
+            _ => false,
+        };
+        if names_peers && let Some(peers) = value.and_then(|value| Peers::decode(value).ok()) {
+            self.events.push_back(Event::Peers { operation: id, from, peers });
+        }
+        match &mut operation.kind {
+            Kind::Lookup => {}
             Kind::FindPeer => {
                 let peer = value.and_then(|value| Peer::decode(value).ok());
                 // A node may say what it wants: it must at least be the peer we asked for.
                 if let Some(peer) = peer.filter(|peer| target_of(&peer.public_key) == operation.target) {
-                    self.events.push_back(Event::Peer { operation: id, from, peer });
+                    match operation.owner {
+                        For::Dial(stream) => self.dial_found(now, stream, from),
+                        _ => self.events.push_back(Event::Peer { operation: id, from, peer }),
+                    }
                 }
             }
             Kind::Announce(announcement) if announcement.clear => {
@@ -229,7 +283,7 @@ impl Dht {
     /// What was looked for has been found.
     fn finish_early(&mut self, now: Instant, id: OperationId) {
         self.node.cancel_query(now, id.0);
-        self.finished(id, Outcome::default());
+        self.finished(now, id, Outcome::default());
     }
 
     /// Tells a node to drop us, if it has us, or may have us among more than it tells of.
@@ -256,20 +310,19 @@ impl Dht {
         };
         if let Some(request) = self.node.ask(now, &asking) {
             operation.awaited += 1;
-            self.requests.insert(request, id);
+            self.requests.insert(request, Asked::Operation(id));
         }
     }
 
     /// One of those requests is over.
-    pub(super) fn answered(&mut self, now: Instant, request: RequestId, well: bool) {
-        let Some(id) = self.requests.remove(&request) else { return };
+    pub(super) fn step_done(&mut self, now: Instant, id: OperationId, well: bool) {
         let Some(operation) = self.operations.get_mut(&id) else { return };
         operation.summary.unannounced += usize::from(well);
         operation.awaited -= 1;
         if operation.awaited == 0 {
             match operation.then.take() {
                 Some(Then::Commit(closest)) => self.commit(now, id, closest),
-                Some(Then::Finish(outcome)) => self.finished(id, outcome),
+                Some(Then::Finish(outcome)) => self.finished(now, id, outcome),
                 None => {}
             }
         }
@@ -308,7 +361,7 @@ impl Dht {
         self.drain(now);
     }
 
-    pub(super) fn finished(&mut self, id: OperationId, outcome: Outcome) {
+    pub(super) fn finished(&mut self, now: Instant, id: OperationId, outcome: Outcome) {
         let Some(operation) = self.operations.get_mut(&id) else { return };
         if operation.awaited > 0 {
             operation.then = Some(Then::Finish(outcome));
@@ -318,7 +371,13 @@ impl Dht {
             let mut summary = operation.summary;
             summary.kept_by.retain(|(node, _)| !outcome.silent_commits.contains(node));
             summary.outcome = outcome;
-            self.events.push_back(Event::Finished { operation: id, summary });
+            match operation.owner {
+                For::Program => self.events.push_back(Event::Finished { operation: id, summary }),
+                For::Announcer(target) => self.round_over(now, target, &summary),
+                For::Withdrawal(target) => self.withdrawn(now, target),
+                For::Dial(stream) => self.dial_searched(now, stream),
+                For::Nobody => {}
+            }
         }
     }
 }

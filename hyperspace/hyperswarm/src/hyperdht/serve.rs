@@ -31,11 +31,7 @@ impl Verdict {
 impl Dht {
     pub(super) fn serve(&mut self, now: Instant, request: &Incoming) {
         let verdict = match request.command {
-            // Who asks for a peer that we know nothing of is told of closer nodes.
-            command::PEER_HANDSHAKE | command::PEER_HOLEPUNCH => {
-                let response = Response { token: false, ..Response::value(None) };
-                return self.node.respond(now, request, response);
-            }
+            command::PEER_HANDSHAKE | command::PEER_HOLEPUNCH => return self.pass(now, request),
             command::FIND_PEER..=command::IMMUTABLE_GET => self.store(now, request),
             _ => Verdict::Error(UNKNOWN_COMMAND),
         };
@@ -54,9 +50,10 @@ impl Dht {
         let Some(target) = &request.target else { return Verdict::Silence };
         let value = request.value.as_deref().unwrap_or_default();
         let wall_ms = self.wall_ms(now);
+        let own = self.own_record(target);
         let storage = &mut self.storage;
         match (request.command, &request.token) {
-            (command::FIND_PEER, _) => Verdict::Value(storage.find_peer(target, now)),
+            (command::FIND_PEER, _) => Verdict::Value(own.or_else(|| storage.find_peer(target, now))),
             (command::LOOKUP, _) => Verdict::Value(storage.lookup(target, &mut self.random, now)),
             (command::MUTABLE_GET, _) => match Reader::new(value).uint() {
                 Ok(seq) => Verdict::Value(storage.mutable_get(target, seq, now)),

@@ -30,7 +30,6 @@ const MAX_DRIFT_MS: u64 = 60_000;
 #[derive(Clone, Debug)]
 pub(super) struct Forward {
     /// Where it announced itself from.
-    #[expect(dead_code, reason = "for the handshakes that are passed on")]
     pub relay: SocketAddrV4,
     record: Vec<u8>,
 }
@@ -97,6 +96,11 @@ impl Storage {
     /// The value of an answer to FIND_PEER.
     pub(super) fn find_peer(&mut self, target: &Id, now: Instant) -> Option<Vec<u8>> {
         self.forwards.get(target, now).map(|forward| forward.record.clone())
+    }
+
+    /// Where the holder of a key announced itself from.
+    pub(super) fn forward(&mut self, target: &Id, now: Instant) -> Option<SocketAddrV4> {
+        self.forwards.get(target, now).map(|forward| forward.relay)
     }
 
     /// The value of an answer to LOOKUP.

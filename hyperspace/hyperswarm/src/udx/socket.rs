@@ -46,6 +46,11 @@ impl Drop for Inner {
 pub struct Datagrams(mpsc::Receiver<(Bytes, SocketAddr)>);
 
 impl Datagrams {
+    /// The same, if there is one already.
+    pub fn try_recv(&mut self) -> Option<(Bytes, SocketAddr)> {
+        self.0.try_recv().ok()
+    }
+
     /// The next datagram, and where it came from. `None` when the socket is closed.
     pub async fn recv(&mut self) -> Option<(Bytes, SocketAddr)> {
         self.0.recv().await
@@ -80,6 +85,12 @@ impl UdxSocket {
     /// Sends a datagram that is for no stream.
     pub async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> Result<()> {
         self.inner.io.send_to(datagram, to, None).await
+    }
+
+    /// The same without waiting: if there is no room for it, it is lost, as it might be on its
+    /// way. With `ttl`, it goes no further than so many routers.
+    pub fn try_send_to(&self, datagram: &[u8], to: SocketAddr, ttl: Option<u32>) -> Result<()> {
+        self.inner.io.try_send_one(datagram, to, ttl)
     }
 
     /// The same, but it goes no further than so many routers: this opens our own NAT without

@@ -89,6 +89,8 @@ pub enum Event {
     Ephemeral,
     /// The network went, or came.
     Network(Network),
+    /// The machine was asleep, or its clock was set: whoever knew us may have forgotten us.
+    Woken,
     /// A request for the application, to be answered with
     /// [`Node::respond`](super::Node::respond), or not at all.
     Request(Incoming),

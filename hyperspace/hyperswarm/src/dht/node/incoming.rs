@@ -110,6 +110,42 @@ impl Node {
         self.reply(now, request.socket, request.from, request.tid, request.target, response);
     }
 
+    /// Sends a request on to somebody else, as one of the same number, with another value.
+    /// Nothing is remembered of it: the answer does not come to us.
+    pub fn pass_on(&mut self, request: &Incoming, socket: Socket, to: SocketAddrV4, value: &[u8]) {
+        let request = Request {
+            tid: request.tid,
+            to,
+            id: self.told_id(socket),
+            token: None,
+            internal: false,
+            command: request.command,
+            target: request.target,
+            value: Some(value),
+        };
+        self.transmit(Transmit { socket, to, bytes: request.encode(), ttl: None });
+    }
+
+    /// Answers, with nothing but a value, somebody else than who sent the request: the one
+    /// for whom it was passed on.
+    pub fn answer_for(&mut self, request: &Incoming, to: SocketAddrV4, value: &[u8]) {
+        let reply = Reply {
+            tid: request.tid,
+            to,
+            id: self.told_id(request.socket),
+            token: None,
+            closer: Vec::new(),
+            error: error::NONE,
+            value: Some(value),
+        };
+        self.transmit(Transmit { socket: request.socket, to, bytes: reply.encode(), ttl: None });
+    }
+
+    /// Sends what the owner of the node has to send.
+    pub fn transmit(&mut self, transmit: Transmit) {
+        self.out.push_back(transmit);
+    }
+
     fn reply(
         &mut self,
         now: Instant,

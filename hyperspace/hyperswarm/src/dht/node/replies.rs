@@ -55,9 +55,12 @@ impl Node {
     /// A request has been sent often enough, and nothing has come.
     pub(super) fn unanswered(&mut self, now: Instant, flight: Flight) {
         self.health.unanswered();
-        // While nobody at all answers, it says nothing about a node that it does not.
+        // While nobody at all answers, it says nothing about a node that it does not. Nor does
+        // it, if the answer is not the node's own, or was asked for only once.
         let others_answer = self.last_answer.is_some_and(|last| last >= flight.begun);
-        if others_answer && !matches!(flight.purpose, Purpose::QuickTest | Purpose::Reachability) {
+        let own_answer =
+            !matches!(flight.purpose, Purpose::QuickTest | Purpose::Reachability | Purpose::Application(_));
+        if others_answer && own_answer {
             self.table.remove(&node_id(flight.to));
         }
         let slow = flight.is_slow();

@@ -76,6 +76,7 @@ impl Node {
     pub(super) fn tick(&mut self, now: Instant) {
         if now.saturating_duration_since(self.ticks.last) > SLEEP {
             self.wake_up();
+            self.events.push_back(Event::Woken);
         }
         self.ticks.last = now;
         self.ticks.number += 1;

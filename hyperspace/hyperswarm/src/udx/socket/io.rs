@@ -146,25 +146,30 @@ impl Io {
     }
 
     pub(super) async fn send_to(&self, datagram: &[u8], to: SocketAddr, ttl: Option<u32>) -> io::Result<()> {
-        let destination = self.outward(to);
-        let send = || {
-            let _sending = self.sending.lock();
-            let transmit = quinn_udp::Transmit {
-                destination,
-                ecn: None,
-                contents: datagram,
-                segment_size: None,
-                src_ip: None,
-            };
-            let Some(ttl) = ttl else {
-                return self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
-            };
-            self.set_ttl(ttl)?;
-            let sent = self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
-            self.set_ttl(TTL)?;
-            sent
+        self.socket.async_io(Interest::WRITABLE, || self.send_one(datagram, to, ttl)).await
+    }
+
+    /// The same, if there is room for it now.
+    pub(super) fn try_send_one(&self, datagram: &[u8], to: SocketAddr, ttl: Option<u32>) -> io::Result<()> {
+        self.socket.try_io(Interest::WRITABLE, || self.send_one(datagram, to, ttl))
+    }
+
+    fn send_one(&self, datagram: &[u8], to: SocketAddr, ttl: Option<u32>) -> io::Result<()> {
+        let _sending = self.sending.lock();
+        let transmit = quinn_udp::Transmit {
+            destination: self.outward(to),
+            ecn: None,
+            contents: datagram,
+            segment_size: None,
+            src_ip: None,
         };
-        self.socket.async_io(Interest::WRITABLE, send).await
+        let Some(ttl) = ttl else {
+            return self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
+        };
+        self.set_ttl(ttl)?;
+        let sent = self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
+        self.set_ttl(TTL)?;
+        sent
     }
 }
 
