@@ -15,6 +15,7 @@ const SecretStream = require('@hyperswarm/secret-stream')
 const Corestore = require('corestore7')
 const Hyperdrive = require('hyperdrive13')
 const Hyperbee = require('hyperbee')
+const BeeExtension = require('hyperbee/lib/extension')
 const { create } = require('../lib/kinds')
 
 const store = new Corestore(process.argv[2])
@@ -52,6 +53,22 @@ class Digest {
   end () {
     return this.hash.digest('hex')
   }
+}
+
+// What the extension of bees has sent, and was answered.
+const hints = { queries: 0, answers: 0, blocks: 0 }
+for (const query of ['get', 'iterator']) {
+  const send = BeeExtension.prototype[query]
+  BeeExtension.prototype[query] = function (...args) {
+    hints.queries++
+    return send.apply(this, args)
+  }
+}
+const { oncache } = BeeExtension.prototype
+BeeExtension.prototype.oncache = function (message, from) {
+  hints.answers++
+  hints.blocks += message.blocks.length
+  return oncache.call(this, message, from)
 }
 
 function join (initiator, socket) {
@@ -265,6 +282,51 @@ const commands = {
     return entries(bee)
   },
 
+  // Looks up each of these keys as if nothing of the bee were here yet.
+  async beeLookups ({ key, keys, extension }) {
+    const core = store.get({ key: Buffer.from(key, 'hex') })
+    await core.ready()
+    watch(core)
+    await core.update({ wait: true })
+    const { wireRequest } = core.core.replicator.stats
+    const lookups = []
+    for (const key of keys) {
+      await core.clear(0, core.length)
+      const bee = new Hyperbee(core.session(), { keyEncoding: 'utf-8', valueEncoding: 'binary', extension })
+      await bee.ready()
+      hints.queries = hints.answers = hints.blocks = 0
+      const requests = wireRequest.tx
+      const began = performance.now()
+      const entry = await bee.get(key)
+      const ms = performance.now() - began
+      lookups.push({ ms, requests: wireRequest.tx - requests, ...hints, value: entry && entry.value.toString() })
+      await bee.close()
+    }
+    return { lookups }
+  },
+
+  // A bee in its order, all of it or its beginning, as if nothing of it were here yet.
+  async beeListing ({ key, extension, limit = -1 }) {
+    const core = store.get({ key: Buffer.from(key, 'hex') })
+    await core.ready()
+    watch(core)
+    await core.update({ wait: true })
+    await core.clear(0, core.length)
+    const bee = new Hyperbee(core.session(), { keyEncoding: 'utf-8', valueEncoding: 'binary', extension })
+    await bee.ready()
+    hints.queries = hints.answers = hints.blocks = 0
+    const began = performance.now()
+    const all = await entries(bee, { limit })
+    const ms = performance.now() - began
+    return { ms, ...hints, ...all }
+  },
+
+  // Sends this as the message of an extension of the core to whoever has it.
+  async extend ({ key, name, payloads }) {
+    const extension = core(key).registerExtension(name, { encoding: 'binary' })
+    for (const payload of payloads) extension.broadcast(Buffer.from(payload, 'hex'))
+  },
+
   // A drive of `count` files, some of them of several blocks.
   async drive ({ name, count }) {
     const drive = new Hyperdrive(store.namespace(name))
@@ -308,10 +370,10 @@ const commands = {
   }
 }
 
-async function entries (bee) {
+async function entries (bee, range) {
   const digest = new Digest()
   let count = 0
-  for await (const { key, value } of bee.createReadStream()) {
+  for await (const { key, value } of bee.createReadStream(range)) {
     digest.add(Buffer.from(key)).add(value)
     count++
   }

@@ -6,9 +6,11 @@
 //! of core, not with the usual one only. `HYPERSPACE_INTEROP_CELL` runs only the cells of the
 //! matrix whose names contain it, as `v1, byte seeks`.
 
+mod bees;
 mod crash;
 mod drives;
 mod js;
+mod line;
 mod matrix;
 mod rust;
 mod scenarios;
