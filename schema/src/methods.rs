@@ -240,5 +240,7 @@ table! {
         call RemovePeer = 29: RemovePeer(RemovePeerRequest) -> Void;
         /// Ours: the addresses that are called.
         call PeerAddresses = 30: PeerAddresses(Void) -> PeerAddressesResponse;
+        /// Ours: how the server is in the network.
+        call Info = 31: NetworkInfo(Void) -> NetworkInfo;
     }
 }

@@ -1,10 +1,10 @@
 //! `status`, `force-unmount`, `fuse-setup`, `completions`.
 
 use super::Setup;
-use crate::output::{fields, yes};
+use crate::output::{bytes, fields, yes};
 use clap::CommandFactory;
 use hyperdrive_service::setup::{self, MountState};
-use hyperdrive_service::{Config, config, paths};
+use hyperdrive_service::{Config, Network, config, paths};
 use std::io::Write;
 use std::path::Path;
 
@@ -31,8 +31,56 @@ pub async fn status(settings: &Setup) -> anyhow::Result<()> {
                 ("Mountpoint", status.mnt.display().to_string()),
                 ("Mounted", mounted.to_owned()),
             ],
-        )
+        )?;
+        status.network.as_ref().map_or(Ok(()), |network| print_network(out, network))
     })
+}
+
+/// The server's place in the network, in words.
+fn print_network(out: &mut dyn Write, network: &Network) -> std::io::Result<()> {
+    match &network.dht {
+        None => writeln!(out, "It is not in the swarm (it was started with --bootstrap none)."),
+        Some(dht) => {
+            writeln!(out, "It is in the swarm:")?;
+            let state = match (dht.ready, dht.online) {
+                (false, _) => "looking for nodes",
+                (true, true) => "online",
+                (true, false) => "no node answers",
+            };
+            fields(
+                out,
+                &[
+                    ("DHT", state.to_owned()),
+                    ("Known Nodes", dht.nodes.to_string()),
+                    ("NAT", dht.nat.clone()),
+                    ("UDP Port", dht.port.to_string()),
+                ],
+            )
+        }
+    }?;
+    for topic in &network.topics {
+        let ways = match (topic.announce, topic.lookup) {
+            (true, true) => "announced and looked up",
+            (true, false) => "announced",
+            _ => "looked up",
+        };
+        writeln!(out, "Topic {}: {ways}, {} peers", topic.discovery_key, topic.peers)?;
+    }
+    for peer in &network.peers {
+        writeln!(
+            out,
+            "Peer {} at {} ({}{}): received {} ({}/s), sent {} ({}/s)",
+            peer.remote_public_key,
+            peer.remote_address,
+            peer.kind,
+            if peer.is_initiator { ", called by us" } else { "" },
+            bytes(peer.received),
+            bytes(peer.receive_rate as u64),
+            bytes(peer.sent),
+            bytes(peer.send_rate as u64),
+        )?;
+    }
+    Ok(())
 }
 
 pub async fn force_unmount(settings: &Setup, mnt: Option<&Path>) -> anyhow::Result<()> {

@@ -50,5 +50,5 @@ pub use import::{ImportOptions, Summary, import};
 pub use peers::{PeerAddress, Peers};
 pub use service::{Service, ServiceOptions};
 pub use stats::{CoreStats, DriveStats, FileStorage, PeerStats, Stats};
-pub use status::{Status, status};
+pub use status::{Dht, Network, Peer, Status, Topic, status};
 pub use traffic::Traffic;

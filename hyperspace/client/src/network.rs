@@ -3,6 +3,7 @@
 use crate::client::Shared;
 use crate::extension::{Extension, Inbox};
 use crate::mux::CallError;
+use crate::network_info::NetworkInfo;
 use crate::retry::repeat;
 use crate::session::{Session, peer};
 use bytes::Bytes;
@@ -286,6 +287,18 @@ impl RemoteNetworker {
             .call::<network::PeerAddresses>(&m::Void {}, None, false)
             .await)?;
         Ok(answer.addresses.into_iter().map(PeerAddress::read).collect())
+    }
+
+    /// How the server is in the network.
+    ///
+    /// # Errors
+    /// Also if the server is one that cannot tell, such as npm hyperspace.
+    pub async fn info(&self) -> Result<NetworkInfo, CoreError> {
+        let answer = repeat!(self.client, |session| session
+            .mux
+            .call::<network::Info>(&m::Void {}, None, false)
+            .await)?;
+        NetworkInfo::read(answer)
     }
 
     /// Registers an extension of all connections.

@@ -198,7 +198,7 @@ impl State {
     }
 }
 
-fn peer(peer: Peer) -> m::Peer {
+pub(crate) fn peer(peer: Peer) -> m::Peer {
     m::Peer {
         remote_public_key: bytes::Bytes::copy_from_slice(peer.remote_public_key.as_ref()),
         remote_address: peer.remote_address,

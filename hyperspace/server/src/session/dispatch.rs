@@ -68,7 +68,8 @@ fn core_id(call: &Call) -> Option<u64> {
         | Call::SendNetworkExtension(_)
         | Call::AddPeer(_)
         | Call::RemovePeer(_)
-        | Call::PeerAddresses(_) => return None,
+        | Call::PeerAddresses(_)
+        | Call::NetworkInfo(_) => return None,
     })
 }
 
@@ -168,6 +169,7 @@ impl<S: Store> Session<S> {
             Call::AddPeer(r) => self.add_peer(ticket, r)?,
             Call::RemovePeer(r) => self.remove_peer(ticket, r)?,
             Call::PeerAddresses(_) => self.peer_addresses(ticket),
+            Call::NetworkInfo(_) => self.answer(ticket, Answer::NetworkInfo(self.server.networker.info())),
         }
         Ok(())
     }
@@ -319,6 +321,7 @@ impl<S: Store> Session<S> {
             Answer::NetworkStatus(r) => frame::response::<network::Status>(out, id, r),
             Answer::AllStatuses(r) => frame::response::<network::AllStatuses>(out, id, r),
             Answer::PeerAddresses(r) => frame::response::<network::PeerAddresses>(out, id, r),
+            Answer::NetworkInfo(r) => frame::response::<network::Info>(out, id, r),
         }
     }
 }

@@ -39,6 +39,7 @@ pub(super) enum Answer {
     NetworkStatus(NetworkStatusResponse),
     AllStatuses(AllNetworkStatusesResponse),
     PeerAddresses(PeerAddressesResponse),
+    NetworkInfo(NetworkInfo),
 }
 
 /// How a request ended, and what it leaves in the session.
