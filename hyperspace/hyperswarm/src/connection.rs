@@ -98,6 +98,15 @@ impl Default for Options {
     }
 }
 
+/// How much has gone over a connection, in bytes of its transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// What has come.
+    pub received: u64,
+    /// What has gone.
+    pub sent: u64,
+}
+
 /// Whom a connection leads to.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {

@@ -64,6 +64,6 @@ pub mod secret_stream;
 pub mod swarm;
 pub mod udx;
 
-pub use connection::{Connection, ConnectionError, Options, Sender};
+pub use connection::{Connection, ConnectionError, Options, Sender, Traffic};
 pub use key_pair::{KeyPair, PublicKey};
 pub use protomux::{ChannelId, Event};

@@ -293,3 +293,22 @@ async fn an_owner_who_waits_hears_of_what_somebody_else_opened_for_him() {
     assert_eq!(first, Some(Event::Opened { channel: opened, handshake: "hello".into() }));
     assert_eq!(second, Some(Event::Message { channel: opened, kind: 0, payload: "first".into() }));
 }
+
+#[tokio::test]
+async fn what_goes_over_it_is_counted() {
+    let (mut left, mut right) = pair().await;
+    left.pair("bulk", None);
+    let channel = right.open("bulk", b"", "").expect("it opens");
+    right.send(channel, 0, vec![7; 100_000]).expect("it opens");
+    loop {
+        match left.next().await.expect("it is open") {
+            Event::Requested { protocol, id, .. } => drop(left.open(&protocol, &id, "").expect("it opens")),
+            Event::Message { payload, .. } => break assert_eq!(payload.len(), 100_000),
+            _ => {}
+        }
+    }
+    let (sent, received) = (right.traffic().sent, left.traffic().received);
+    assert!((100_000..110_000).contains(&sent), "{sent}");
+    assert!((100_000..=sent).contains(&received), "{received} of {sent}");
+    assert!(left.traffic().sent < 10_000);
+}

@@ -168,6 +168,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
                 Poll::Ready(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Poll::Ready(count) => {
                     outgoing.advance(count);
+                    self.shared.count_sent(count);
                     self.unflushed = true;
                     busy = true;
                 }
@@ -210,6 +211,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             self.stream.received_end();
         } else {
             self.stream.received(Instant::now().into_std());
+            self.shared.count_received(count);
             if count >= self.read_size / 2 {
                 self.read_size = (self.read_size * 2).min(READ.end);
             } else if count < self.read_size / 8 {

@@ -1,7 +1,7 @@
 //! The sending half of a connection, which everybody may have.
 
 use super::shared::Shared;
-use super::{ConnectionError, Peer};
+use super::{ConnectionError, Peer, Traffic};
 use crate::key_pair::PublicKey;
 use crate::protomux::{ChannelId, OpenError, SendError};
 use bytes::Bytes;
@@ -142,6 +142,11 @@ impl Sender {
     /// Ends the connection at once, for a reason that only we get to know.
     pub fn give_up(&self, reason: impl Into<String>) {
         self.shared.fail(ConnectionError::GivenUp(reason.into()));
+    }
+
+    /// What has gone over the transport so far, our own frames included.
+    pub fn traffic(&self) -> Traffic {
+        self.shared.traffic()
     }
 
     /// Why the connection ended; `None` while it has not, and if it ended well.

@@ -1,9 +1,10 @@
 //! What the owner, the senders and the task of a connection share.
 
-use super::{ConnectionError, Options};
+use super::{ConnectionError, Options, Traffic};
 use crate::protomux::{Event, Muxer};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// The channels, and who has to be woken when they change.
@@ -17,6 +18,8 @@ pub(super) struct Shared {
     room: Notify,
     incoming: usize,
     outgoing: usize,
+    received: AtomicU64,
+    sent: AtomicU64,
 }
 
 pub(super) struct State {
@@ -59,7 +62,22 @@ impl Shared {
             room: Notify::new(),
             incoming: options.incoming,
             outgoing: options.outgoing,
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         }
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        let (received, sent) = (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed));
+        Traffic { received, sent }
+    }
+
+    pub(super) fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Changes something, and wakes the task if there is something to send now. `None` if
