@@ -138,6 +138,11 @@ impl Extension {
 
     /// The next message.
     pub async fn recv(&mut self) -> ExtensionMessage {
+        self.next().await
+    }
+
+    /// The same; of several who wait at once, only the last is woken.
+    pub(crate) async fn next(&self) -> ExtensionMessage {
         std::future::poll_fn(|context| self.inbox.queue.poll(context)).await
     }
 

@@ -25,7 +25,8 @@
 //!   made again when the server was away.
 //! * A [`RemoteCorestore`] opens [`RemoteHypercore`]s. Both implement the traits of
 //!   `hyperspace_api`, so a drive works on them as on local ones.
-//! * A [`RemoteNetworker`] joins and leaves topics.
+//! * A [`RemoteNetworker`] joins and leaves topics; [`Peersockets`] sends messages to the
+//!   programs of peers.
 //! * Events come as streams and receivers; dropping a future cancels what it asked for.
 //!
 //! What a client holds is bounded by [`ClientOptions`] and, for events nobody takes, by
@@ -44,6 +45,7 @@ mod lock;
 mod mux;
 mod network;
 mod network_info;
+mod peersockets;
 mod queue;
 mod read_stream;
 mod retry;
@@ -60,6 +62,7 @@ pub use self::extension::{Extension, ExtensionMessage};
 pub use self::lock::LockGuard;
 pub use self::network::{NetworkConfig, NetworkEvent, NetworkStatus, PeerAddress, RemoteNetworker};
 pub use self::network_info::{ConnectionInfo, DhtInfo, NetworkInfo, TopicInfo};
+pub use self::peersockets::{Peersocket, Peersockets};
 pub use self::queue::QUEUE;
 pub use self::read_stream::{ReadStream, ReadStreamOptions};
 pub use self::watch::{Transfer, Watch};
