@@ -102,6 +102,7 @@ impl Bound {
             nodes,
             ephemeral: options.ephemeral,
             firewalled: options.firewalled,
+            test_reachability: options.test_reachability,
             public_address: options.is_first.then_some(address),
             server_port: address.port(),
             ..dht::Config::default()
@@ -157,6 +158,8 @@ struct Driver {
     suspending: Vec<oneshot::Sender<()>>,
     /// Who waits for the end, and until when servers are taken back.
     closing: Option<(oneshot::Sender<()>, Instant)>,
+    /// See [`Status::renewals`].
+    renewals: u64,
 }
 
 /// Drives the node until it is closed, or nobody holds it any more.
@@ -179,6 +182,7 @@ pub(super) async fn run(
         presence: Presence::There,
         suspending: Vec::new(),
         closing: None,
+        renewals: 0,
     };
     driver.look_around();
     let mut remember = tokio::time::interval(REMEMBER_EVERY);
@@ -305,8 +309,12 @@ impl Driver {
             | Event::Immutable { operation, .. }
             | Event::Mutable { operation, .. } => self.tell(operation, event, false),
             Event::Finished { operation, .. } => self.tell(operation, event, true),
-            Event::Network(change) => tracing::info!(?change, "the network has changed"),
-            Event::Ready | Event::Persistent | Event::Ephemeral | Event::Woken => {
+            Event::Network(change) => {
+                self.renewals += u64::from(change == dht::Network::Online);
+                tracing::info!(?change, "the network has changed");
+            }
+            Event::Woken => self.renewals += 1,
+            Event::Ready | Event::Persistent | Event::Ephemeral => {
                 tracing::debug!(?event, "the DHT node");
             }
             Event::Listening { server } => {
@@ -391,7 +399,10 @@ impl Driver {
                     self.dht.resume(now);
                 }
             }
-            Request::NetworkChanged => self.dht.network_changed(now),
+            Request::NetworkChanged => {
+                self.renewals += 1;
+                self.dht.network_changed(now);
+            }
             Request::Close(done) => {
                 let servers: Vec<Id> = self.streams.servers.keys().copied().collect();
                 for server in servers {
@@ -448,6 +459,7 @@ impl Driver {
         self.dht.set_local_hosts(&hosts);
         let is_first = std::mem::replace(&mut self.local_hosts, hosts).is_empty();
         if !is_first && self.presence == Presence::There {
+            self.renewals += 1;
             self.dht.network_changed(Instant::now());
         }
     }
@@ -472,6 +484,7 @@ impl Driver {
             stored: self.dht.stored(),
             punches: self.dht.punches(),
             servers: self.streams.servers.len(),
+            renewals: self.renewals,
         }
     }
 

@@ -42,8 +42,10 @@ pub struct Options {
     /// `true`: never found by others; `false`: found as soon as the own address is known;
     /// `None`: once it has shown itself to be lasting.
     pub ephemeral: Option<bool>,
-    /// Can strangers not reach it? If they can, this is found out.
+    /// Can strangers not reach it?
     pub firewalled: bool,
+    /// Is that found out? Otherwise, `firewalled` is taken for true.
+    pub test_reachability: bool,
     /// The first of a network: others see it at the address that it binds.
     pub is_first: bool,
 }
@@ -57,6 +59,7 @@ impl Default for Options {
             port: PORT,
             ephemeral: None,
             firewalled: true,
+            test_reachability: true,
             is_first: false,
         }
     }
@@ -118,6 +121,9 @@ pub struct Status {
     pub punches: Punches,
     /// For how many keys it listens.
     pub servers: usize,
+    /// How often the network was there again, or another one, or the machine has slept:
+    /// each time, connections may be dead, and peers elsewhere.
+    pub renewals: u64,
 }
 
 /// A node of the DHT that runs in a task of its own, until it is closed, or the last handle
@@ -165,6 +171,12 @@ impl Endpoint {
     /// How it is.
     pub fn status(&self) -> Status {
         self.inner.status.borrow().clone()
+    }
+
+    /// What stands before it, to be asked by somebody who does not keep it open.
+    pub(crate) fn watch_nat(&self) -> impl Fn() -> NatKind + Send + Sync + use<> {
+        let status = self.inner.status.clone();
+        move || status.borrow().nat
     }
 
     /// Waits until its status is as wanted. `false` if it was closed before.

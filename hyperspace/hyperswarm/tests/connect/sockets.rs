@@ -116,9 +116,10 @@ async fn guests_find_each_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_reaches_everybody() {
     let network = network(5).await;
-    let guest = guest(&network).await;
+    let (one, other) = (guest(&network).await, guest(&network).await);
     let (ours, theirs) = (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]));
-    for (here, there) in [(&network[1], &guest), (&guest, &network[1]), (&network[0], &network[2])] {
+    let (open, alone) = (&network[1], &network[2]);
+    for (here, there) in [(open, &one), (&one, open), (&network[0], alone), (&one, &other)] {
         let mut server = listen(here, &ours).await;
         for options in [
             DialOptions::new(&theirs),
@@ -135,6 +136,10 @@ async fn everybody_reaches_everybody() {
             });
             check(dialed, &ours, 1000).await;
             server = within(accepting).await.expect("it does not panic");
+        }
+        let both_firewalled = here.status().firewalled && there.status().firewalled;
+        for end in [here, there] {
+            assert_eq!(end.status().punches.consistent > 0, both_firewalled, "{:?}", end.status());
         }
         within(server.close()).await;
     }

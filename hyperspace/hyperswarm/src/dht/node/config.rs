@@ -17,8 +17,10 @@ pub struct Config {
     /// `true`: never persistent; `false`: persistent as soon as the own address is known;
     /// `None`: once it has shown itself to be lasting.
     pub ephemeral: Option<bool>,
-    /// Can strangers not reach the server socket? If they can, this is found out.
+    /// Can strangers not reach the server socket?
     pub firewalled: bool,
+    /// Is it found out? Otherwise, `firewalled` stays as it is.
+    pub test_reachability: bool,
     /// Our address, if it is known beforehand: then the node is persistent at once, as the
     /// first node of a network must be.
     pub public_address: Option<SocketAddrV4>,
@@ -43,6 +45,7 @@ impl Default for Config {
             nodes: Vec::new(),
             ephemeral: None,
             firewalled: true,
+            test_reachability: true,
             public_address: None,
             server_port: 0,
             application: false,

@@ -91,7 +91,7 @@ impl Node {
     /// A query was answered: if it is our first one, whoever answered can help.
     pub(super) fn first_answer(&mut self, now: Instant, query: QueryId, from: SocketAddrV4) {
         let first = self.bootstrap.step == Step::First(query) && self.bootstrap.quick == Quick::NotAsked;
-        if first && self.firewalled && self.config.ephemeral != Some(false) {
+        if first && self.firewalled && self.config.test_reachability && self.config.ephemeral != Some(false) {
             self.bootstrap.quick = Quick::Asked;
             self.ping_nat(now, from, Purpose::QuickTest, 1);
         }
@@ -140,6 +140,9 @@ impl Node {
     /// Begins a thorough test, unless there is nothing to find out.
     pub(super) fn test(&mut self, now: Instant, persist: bool) {
         if !self.ephemeral || self.reachability.is_some() || self.nat.consistent().is_none() {
+            return self.test_over(now, false);
+        }
+        if self.firewalled && !self.config.test_reachability {
             return self.test_over(now, false);
         }
         if !self.firewalled {

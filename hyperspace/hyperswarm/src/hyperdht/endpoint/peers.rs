@@ -12,7 +12,7 @@ use crate::udx::{Config, UdxStream};
 use std::fmt;
 use std::future::Future;
 use std::net::{SocketAddr, SocketAddrV4};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How to dial.
 #[derive(Clone, Debug)]
@@ -101,6 +101,11 @@ impl Server {
     /// Where it is found: to be told with the topics that it announces.
     pub fn relay_addresses(&self) -> Vec<SocketAddrV4> {
         self.accepts.announced.borrow().clone().unwrap_or_default()
+    }
+
+    /// The same, as it changes. `None`, until it has announced itself.
+    pub(crate) fn watch_relay_addresses(&self) -> watch::Receiver<Option<Vec<SocketAddrV4>>> {
+        self.accepts.announced.clone()
     }
 
     /// Waits until it has announced itself, or has found nobody to whom it could. It goes on

@@ -1,0 +1,280 @@
+//! npm `hyperdht` 6 and nodes of ours dial each other by their keys, on this machine: over
+//! nodes of npm and over nodes of ours, in a private network and through firewalls.
+
+use hyperspace_e2e::node;
+use hyperspace_e2e::process::{PATIENCE, Process};
+use hyperspace_e2e::scratch::Scratch;
+use hyperswarm::hyperdht::{DialError, DialOptions, Dialed, Endpoint, ListenOptions, Options, Server};
+use hyperswarm::{Connection, Event, KeyPair};
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+const MUCH: usize = 8 << 20;
+const CHUNK: usize = 64 << 10;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn seed(number: u8) -> [u8; 32] {
+    [number; 32]
+}
+
+fn pair(number: u8) -> KeyPair {
+    KeyPair::from_seed(&seed(number))
+}
+
+/// Node, with hyperdht nodes.
+struct Npm {
+    control: BufReader<TcpStream>,
+    bootstrap: SocketAddrV4,
+    _process: Process,
+    _scratch: Scratch,
+}
+
+impl Npm {
+    async fn start(arguments: &[&str]) -> Self {
+        let scratch = Scratch::new();
+        let mut command = node::command(&scratch, &[&["net/connect-peer.js"], arguments].concat());
+        let process = Process::start(&mut command);
+        let line = tokio::task::block_in_place(|| process.wait_for_line("control"));
+        let said: Value = serde_json::from_str(&line).expect("JSON");
+        let port =
+            |name: &str| said[name].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
+        let control = TcpStream::connect((Ipv4Addr::LOCALHOST, port("control"))).await.expect("it listens");
+        let bootstrap = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port("bootstrap"));
+        Self { control: BufReader::new(control), bootstrap, _process: process, _scratch: scratch }
+    }
+
+    /// Has it do something, and gives what came of it.
+    async fn ask(&mut self, command: Value) -> Value {
+        let line = format!("{command}\n");
+        self.control.get_mut().write_all(line.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        let read = tokio::time::timeout(PATIENCE, self.control.read_line(&mut answer)).await;
+        read.unwrap_or_else(|_| panic!("{command} takes too long")).expect("it answers");
+        let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
+        assert!(answer.get("error").is_none(), "{command}: {answer}");
+        answer["result"].take()
+    }
+
+    async fn node(&mut self, stays: bool) -> u64 {
+        self.ask(json!({ "do": "node", "stays": stays })).await["number"].as_u64().expect("a number")
+    }
+}
+
+async fn endpoint(bootstrap: SocketAddrV4, stays: bool) -> Endpoint {
+    let options = Options {
+        bootstrap: vec![bootstrap.into()],
+        host: Ipv4Addr::LOCALHOST,
+        port: 0,
+        ephemeral: Some(!stays),
+        firewalled: !stays,
+        // On one machine, everybody could be reached.
+        test_reachability: stays,
+        ..Options::default()
+    };
+    let endpoint = Endpoint::bind(options).await.expect("sockets");
+    let ready = endpoint.wait_until(|status| status.ready && (!stays || status.id.is_some()));
+    assert!(within(ready).await);
+    endpoint
+}
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it does not take for ever")
+}
+
+async fn open(dialed: Dialed) -> Connection {
+    let connection = within(dialed.connect(hyperswarm::Options::default())).await.expect("it opens");
+    connection.pair("echo", None);
+    connection
+}
+
+/// Sends everything back, until the other side ends.
+async fn echo(dialed: Dialed) {
+    let mut connection = open(dialed).await;
+    while let Some(event) = connection.next().await {
+        match event {
+            Event::Requested { protocol, id, .. } => {
+                connection.open(&protocol, &id, "").expect("it is open");
+            }
+            Event::Message { channel, kind, payload } => {
+                connection.send(channel, kind, payload).expect("there is room");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Sends so much, and waits for it to come back.
+async fn check(dialed: Dialed, size: usize) {
+    let mut connection = open(dialed).await;
+    let channel = connection.open("echo", b"", "").expect("it is open");
+    let byte = |at: usize| (at.wrapping_mul(2_654_435_761) >> 13) as u8;
+    let (mut sent, mut received) = (0, 0);
+    while received < size {
+        while sent < size && sent - received < 8 * CHUNK {
+            let chunk: Vec<u8> = (sent..size.min(sent + CHUNK)).map(byte).collect();
+            sent += chunk.len();
+            connection.send(channel, 0, chunk).expect("there is room");
+        }
+        match within(connection.next()).await {
+            Some(Event::Message { payload, .. }) => {
+                assert!(payload.iter().enumerate().all(|(at, found)| *found == byte(received + at)));
+                received += payload.len();
+            }
+            Some(_) => {}
+            None => panic!("closed after {received} bytes: {:?}", connection.error()),
+        }
+    }
+}
+
+/// A server of ours that echoes whatever comes.
+async fn serve(endpoint: &Endpoint, pair: &KeyPair, options: ListenOptions) -> (Served, [u8; 32]) {
+    let server = endpoint.listen(pair, options).await.expect("it listens");
+    within(server.announced()).await;
+    (Served::new(server), pair.public_key())
+}
+
+struct Served {
+    _tasks: JoinSet<()>,
+}
+
+impl Served {
+    fn new(mut server: Server) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut echoes = JoinSet::new();
+            while let Some(dialed) = server.accept().await {
+                echoes.spawn(echo(dialed));
+            }
+        });
+        Self { _tasks: tasks }
+    }
+}
+
+/// Node dials us, and we dial Node, in every way that a machine alone allows.
+async fn both_ways(ours: &Endpoint, npm: &mut Npm, theirs: u64, punching: bool) {
+    let before = ours.status().punches;
+    let (served, key) = serve(ours, &pair(1), ListenOptions::default()).await;
+    let key = hex(&key);
+    for options in [
+        json!({}),
+        json!({ "localConnection": false }),
+        json!({ "localConnection": false, "fastOpen": false }),
+    ] {
+        let mut dial =
+            json!({ "do": "dial", "node": theirs, "seed": hex(&seed(2)), "key": key, "size": MUCH });
+        for (name, value) in options.as_object().expect("an object") {
+            dial[name] = value.clone();
+        }
+        let came = npm.ask(dial).await;
+        assert_eq!(came[0]["same"], true, "{options}");
+    }
+    drop(served);
+
+    let serve = json!({ "do": "serve", "node": theirs, "seed": hex(&seed(3)) });
+    npm.ask(serve).await;
+    for (local_connection, fast_open) in [(true, true), (false, true), (false, false)] {
+        let options = DialOptions { local_connection, fast_open, ..DialOptions::new(&pair(4)) };
+        let dialed = within(ours.dial(&pair(3).public_key(), options)).await;
+        let dialed = dialed.unwrap_or_else(|error| panic!("{local_connection} {fast_open}: {error}"));
+        assert_eq!(dialed.remote_public_key, pair(3).public_key());
+        check(dialed, MUCH).await;
+    }
+    if punching {
+        // Once as the server, once as the client: whoever may neither use a private network
+        // nor open its firewall early.
+        assert!(ours.status().punches.consistent >= before.consistent + 2, "{:?}", ours.status());
+    }
+    npm.ask(json!({ "do": "close" })).await;
+    let failed = within(ours.dial(&pair(3).public_key(), DialOptions::new(&pair(4)))).await;
+    assert_eq!(failed.expect_err("it is gone"), DialError::PeerNotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_nodes_of_npm() {
+    let mut npm = Npm::start(&["testnet", "8"]).await;
+    for (stays, they_stay) in [(false, false), (true, false), (false, true)] {
+        let ours = endpoint(npm.bootstrap, stays).await;
+        let theirs = npm.node(they_stay).await;
+        both_ways(&ours, &mut npm, theirs, !stays && !they_stay).await;
+        ours.close().await;
+    }
+}
+
+/// A network of nodes of ours, and its first node.
+async fn network(size: usize) -> (Vec<Endpoint>, SocketAddrV4) {
+    let local = Options { host: Ipv4Addr::LOCALHOST, port: 0, is_first: true, ..Options::default() };
+    let first = Endpoint::bind(local).await.expect("sockets");
+    let bootstrap = first.local_address();
+    let mut all = vec![first];
+    for _ in 1..size {
+        all.push(endpoint(bootstrap, true).await);
+    }
+    (all, bootstrap)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_nodes_of_ours() {
+    let (network, bootstrap) = network(8).await;
+    let mut npm = Npm::start(&["join", &bootstrap.port().to_string()]).await;
+    let ours = endpoint(bootstrap, false).await;
+    for they_stay in [false, true] {
+        let theirs = npm.node(they_stay).await;
+        both_ways(&ours, &mut npm, theirs, !they_stay).await;
+    }
+    drop(network);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_by_us_learns_that_it_failed() {
+    let (_network, bootstrap) = network(5).await;
+    let mut npm = Npm::start(&["join", &bootstrap.port().to_string()]).await;
+    let theirs = npm.node(false).await;
+    let ours = endpoint(bootstrap, false).await;
+    let options =
+        ListenOptions { firewall: Some(std::sync::Arc::new(|_, _| true)), ..ListenOptions::default() };
+    let (_served, key) = serve(&ours, &pair(1), options).await;
+    let fails = |key: &str| json!({ "do": "fails", "node": theirs, "seed": hex(&seed(2)), "key": key });
+    assert_eq!(npm.ask(fails(&hex(&key))).await, "PEER_CONNECTION_FAILED");
+    assert_eq!(npm.ask(fails(&hex(&pair(9).public_key()))).await, "PEER_NOT_FOUND");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_of_them_at_one_of_ours() {
+    let mut npm = Npm::start(&["testnet", "6"]).await;
+    let ours = endpoint(npm.bootstrap, false).await;
+    let (_served, key) = serve(&ours, &pair(1), ListenOptions::default()).await;
+    let theirs = npm.node(false).await;
+    let dial = json!({ "do": "dial", "node": theirs, "key": hex(&key), "size": 100_000, "times": 30 });
+    let came = npm.ask(dial).await;
+    let came = came.as_array().expect("a list");
+    assert_eq!(came.len(), 30);
+    assert!(came.iter().all(|one| one["same"] == true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_ours_at_thirty_of_theirs() {
+    let mut npm = Npm::start(&["testnet", "6"]).await;
+    let theirs = npm.node(false).await;
+    for number in 0..30 {
+        npm.ask(json!({ "do": "serve", "node": theirs, "seed": hex(&seed(100 + number)) })).await;
+    }
+    let ours = endpoint(npm.bootstrap, false).await;
+    let mut dials = JoinSet::new();
+    for number in 0..30 {
+        let ours = ours.clone();
+        dials.spawn(async move {
+            let key = pair(100 + number).public_key();
+            let dialed = within(ours.dial(&key, DialOptions::new(&pair(2)))).await.expect("it is reached");
+            check(dialed, 100_000).await;
+        });
+    }
+    while let Some(dial) = dials.join_next().await {
+        dial.expect("it is reached");
+    }
+}
