@@ -3,6 +3,7 @@
 mod config;
 mod core;
 mod driver;
+mod endpoint;
 mod gate;
 mod handle;
 mod net;

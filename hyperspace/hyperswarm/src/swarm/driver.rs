@@ -38,7 +38,8 @@ const SLEPT: Duration = Duration::from_secs(15);
 enum Done<N: Net> {
     Dialled(ConnectionId, Result<(Connection, Way), Ended>),
     Closed(ConnectionId),
-    Listening(Option<N::Listener>, mpsc::Receiver<N::Path>),
+    Bound(Option<N::Listener>, mpsc::Receiver<N::Path>),
+    Announced,
     Unlistened,
 }
 
@@ -71,7 +72,9 @@ pub(super) struct Driver<N: Net> {
     queries: queries::Queries,
     connections: HashMap<ConnectionId, Held<N::Path>>,
     listener: Option<N::Listener>,
-    listening: Option<AbortHandle>,
+    /// What is done to be reachable: whether it is still wanted, when it can be undone.
+    binding: Option<bool>,
+    announcing: Option<AbortHandle>,
     incoming: Option<mpsc::Receiver<N::Path>>,
     /// Connections that opened, until the program takes them.
     opened: HashMap<ConnectionId, (Connection, Way)>,
@@ -97,7 +100,8 @@ impl<N: Net> Driver<N> {
             queries: queries::Queries::new(),
             connections: HashMap::new(),
             listener: None,
-            listening: None,
+            binding: None,
+            announcing: None,
             incoming: None,
             opened: HashMap::new(),
             outbox: VecDeque::new(),
@@ -219,19 +223,42 @@ impl<N: Net> Driver<N> {
         let (pair, gate) = (self.options.pair.clone(), Arc::clone(&self.gate));
         let relays = self.options.relay_through.clone();
         let (sender, receiver) = mpsc::channel(INCOMING);
-        let task = self.tasks.spawn(async move {
+        self.binding = Some(true);
+        self.tasks.spawn(async move {
             let listener = net.listen(pair, gate, relays, sender).await;
-            Done::Listening(listener.ok(), receiver)
+            Done::Bound(listener.ok(), receiver)
         });
-        self.listening = Some(task);
+    }
+
+    fn bound(&mut self, listener: Option<N::Listener>, incoming: mpsc::Receiver<N::Path>) {
+        if self.binding.take() == Some(false) {
+            return self.unlisten_now(listener);
+        }
+        let Some(listener) = listener else { return self.core.listening(now(), false) };
+        let announced = listener.announced();
+        let task = self.tasks.spawn(async {
+            announced.await;
+            Done::Announced
+        });
+        self.announcing = Some(task);
+        self.listener = Some(listener);
+        self.incoming = Some(incoming);
     }
 
     fn unlisten(&mut self) {
-        if let Some(task) = self.listening.take() {
+        if let Some(is_wanted) = &mut self.binding {
+            *is_wanted = false;
+            return;
+        }
+        if let Some(task) = self.announcing.take() {
             task.abort();
         }
         self.incoming = None;
         let listener = self.listener.take();
+        self.unlisten_now(listener);
+    }
+
+    fn unlisten_now(&mut self, listener: Option<N::Listener>) {
         self.tasks.spawn(async move {
             if let Some(listener) = listener {
                 listener.close().await;
@@ -302,6 +329,9 @@ impl<N: Net> Driver<N> {
         let Some(path) = path else {
             self.incoming = None;
             self.listener = None;
+            if let Some(task) = self.announcing.take() {
+                task.abort();
+            }
             return self.core.unlistened(now());
         };
         let key = path.remote_public_key();
@@ -352,12 +382,11 @@ impl<N: Net> Driver<N> {
                 self.opened.remove(&id);
                 self.core.closed(now, id, Ended::Anyhow);
             }
-            Done::Listening(listener, incoming) => {
-                self.listening = None;
-                let well = listener.is_some();
-                self.listener = listener;
-                self.incoming = well.then_some(incoming);
-                self.core.listening(now, well);
+            Done::Bound(listener, incoming) => self.bound(listener, incoming),
+            Done::Announced => {
+                if self.announcing.take().is_some() {
+                    self.core.listening(now, true);
+                }
             }
             Done::Unlistened => self.core.unlistened(now),
         }

@@ -69,8 +69,8 @@ pub trait Net: Send + Sync + 'static {
         found: mpsc::Sender<Vec<Found>>,
     ) -> impl Future<Output = Result<Vec<SocketAddrV4>, Unanswered>> + Send;
 
-    /// Is reachable under that key, once it returns. Whoever dials us, and is not refused by
-    /// `gate`, comes by `incoming`; when that is closed, we are reachable no more.
+    /// Becomes reachable under that key. Whoever dials us, and is not refused by `gate`, comes
+    /// by `incoming`; when that is closed, we are reachable no more.
     fn listen(
         &self,
         pair: KeyPair,
@@ -101,6 +101,8 @@ pub trait Path: Send + 'static {
 
 /// Being reachable under a key. Dropped, it is so no more, but nobody is told.
 pub trait Listener: Send + Sync + 'static {
+    /// Waits until we can be found, or nobody is there who could help with that.
+    fn announced(&self) -> impl Future<Output = ()> + Send + 'static;
     /// Nodes through which we are reached now.
     fn relay_addresses(&self) -> Vec<SocketAddrV4>;
     /// Ends it, and has it taken back.

@@ -4,9 +4,10 @@ use crate::dht::Id;
 use crate::key_pair::PublicKey;
 use std::net::SocketAddrV4;
 
-/// One use of a topic; of several, a topic is what all of them want together.
+/// One use of a topic; of several, a topic is what all of them want together. Whoever drives
+/// the core gives the numbers, each once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub(super) u64);
+pub struct SessionId(pub u64);
 
 /// A connection, from when it is dialled or comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,9 +17,10 @@ pub struct ConnectionId(pub(super) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryId(pub(super) u64);
 
-/// Something that somebody waits for: [`Event::Done`] tells.
+/// Something that somebody waits for: [`Event::Done`] tells. Whoever drives the core gives
+/// the numbers, each once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WaitId(pub(super) u64);
+pub struct WaitId(pub u64);
 
 /// What is wanted of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

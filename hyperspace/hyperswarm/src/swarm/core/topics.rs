@@ -15,6 +15,11 @@ use std::time::{Duration, Instant};
 /// A round that is late by more than this is so because the machine slept.
 const LATE: Duration = Duration::from_secs(30);
 
+/// How long after the first announcement of a topic we look for those who announced
+/// themselves at the same time: each of two who do so finds nobody, unless one of them looks
+/// again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How many of those that a round finds are remembered for the limit of the next.
 const MAX_DISCOVERED: usize = 64;
 
@@ -50,6 +55,8 @@ pub(super) struct Topic {
     nodes: Vec<SocketAddrV4>,
     /// What may have been left from an earlier run is taken back.
     cleared: bool,
+    /// Whoever announced itself at the same time as we did, was not found: we look again.
+    look_again: bool,
     /// Somebody may know that we are there.
     is_told: bool,
     failures: u32,
@@ -74,6 +81,7 @@ impl Topic {
             stage: Stage::Idle,
             nodes: Vec::new(),
             cleared: false,
+            look_again: false,
             is_told: false,
             failures: 0,
             due: None,
@@ -232,7 +240,9 @@ impl Core {
         self.stats.refreshes += 1;
         let Some(topic) = self.topics.get_mut(id) else { return };
         // Who cannot be reached need not be found.
-        let ask = if topic.is_server && self.server == Server::Yes {
+        let ask = if std::mem::take(&mut topic.look_again) && topic.is_client {
+            Ask::Lookup
+        } else if topic.is_server && self.server == Server::Yes {
             topic.is_told = true;
             Ask::Announce { clear: !topic.cleared }
         } else if topic.is_told && !topic.is_server {
@@ -268,7 +278,7 @@ impl Core {
                     topic.discovered.insert(found.key);
                 }
                 // Each counts once, whoever tells of it.
-                if new && *left == 0 {
+                if *left == 0 && (new || !self.peers.contains_key(&found.key)) {
                     continue;
                 }
                 if new && !self.by_key.contains_key(&found.key) {
@@ -288,9 +298,11 @@ impl Core {
         match topic.stage {
             Stage::Withdrawing(withdrawing) if withdrawing == query => self.withdrawn(now, &id),
             Stage::Asking { id: asking, ask, .. } if asking == query => {
-                let well = result.is_ok() && !(topic.is_server && ask == Ask::Lookup);
+                let unreachable = topic.is_server && self.server != Server::Yes;
+                let well = result.is_ok() && !(unreachable && ask == Ask::Lookup);
                 match (ask, result) {
-                    (Ask::Announce { .. }, Ok(nodes)) => {
+                    (Ask::Announce { clear }, Ok(nodes)) => {
+                        topic.look_again = clear && topic.is_client;
                         topic.cleared = true;
                         topic.nodes = nodes;
                     }
@@ -315,10 +327,11 @@ impl Core {
         let waits = std::mem::take(&mut topic.flushing);
         self.events.extend(waits.into_iter().map(|wait| Event::Done(wait, well)));
         let wait = match topic.failures {
+            0 if topic.look_again => LOOK_AGAIN,
             0 => self.config.refresh,
             failures => (self.config.refresh_again * (1 << (failures - 1).min(10))).min(self.config.refresh),
         };
-        let jitter = self.config.refresh_jitter.min(wait / 2);
+        let jitter = self.config.refresh_jitter.min(if wait == LOOK_AGAIN { 2 * wait } else { wait / 2 });
         self.schedule(id, now + wait, jitter);
         self.flush_topics_maybe(id);
     }

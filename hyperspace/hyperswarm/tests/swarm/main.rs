@@ -1,0 +1,9 @@
+//! Swarms in a world of their own: a DHT that remembers who announced what, ways between
+//! hosts that take their time, and a clock that only moves when something happens.
+
+mod bounds;
+mod duplicates;
+mod finding;
+mod flushing;
+mod losing;
+mod world;
