@@ -287,7 +287,7 @@ impl Dht {
     ) {
         match asked {
             Asked::Operation(operation) => self.step_done(now, operation, answer.is_some()),
-            Asked::Relay(target) => self.relay_answered(now, target, answer.is_some()),
+            Asked::Relay(target) => self.relay_answered(now, target, answer.as_ref()),
             Asked::Handshake { stream, by } => self.handshake_answered(now, stream, by, answer),
             Asked::Local { stream, at } => self.local_answered(now, stream, at, answer.is_some()),
             Asked::Sample { stream, socket } => self.sampled(now, stream, socket, answer),

@@ -1,4 +1,10 @@
 //! Peers that dial each other by their keys: on sockets of this machine, and in a simulated
 //! network with NATs.
 
+mod lasting;
+mod nats;
+#[allow(dead_code, reason = "the tests of the DHT use the rest of it")]
+#[path = "../dht/network.rs"]
+mod network;
+mod peer;
 mod sockets;

@@ -2,17 +2,21 @@
 //!
 //! Every datagram takes the time that its way takes, and some more; some are lost, some
 //! come twice, and so, in another order than they were sent. A host can be behind a
-//! firewall, which lets in only what is answered. The same seed, the same run.
+//! firewall or a NAT, which lets in only what is answered. What has a low TTL opens the NAT,
+//! but does not arrive. The same seed, the same run.
 
 use hyperswarm::dht::{Node, Socket, Transmit};
 use hyperswarm::hyperdht::Dht;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 pub const SERVER_PORT: u16 = 49737;
 const CLIENT_PORT: u16 = 50000;
+
+/// For how long a firewall or a NAT remembers that something was sent.
+const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// What is simulated.
 pub trait Machine {
@@ -85,7 +89,9 @@ pub enum Connected {
     Openly,
     /// Only whom it has sent to, from the same socket.
     BehindFirewall,
-    /// The same, and each sees another port.
+    /// The same, and its sockets have other ports for others: for all the same.
+    BehindNat,
+    /// The same, but each sees another port.
     BehindRandomNat,
 }
 
@@ -93,7 +99,10 @@ struct Host<M: Machine> {
     machine: Option<M>,
     address: Ipv4Addr,
     connected: Connected,
-    sent_to: HashSet<(Socket, SocketAddrV4)>,
+    /// And when.
+    sent_to: HashMap<(Socket, SocketAddrV4), Instant>,
+    /// It does nothing, and hears nothing.
+    asleep: bool,
     wake: Option<Instant>,
     events: VecDeque<M::Event>,
 }
@@ -144,9 +153,10 @@ pub struct Network<M: Machine> {
     pub carried: Carried,
     hosts: Vec<Host<M>>,
     by_address: HashMap<Ipv4Addr, usize>,
-    /// Where the random NATs send from: port by what it stands for, and back.
-    mapped: HashMap<(usize, Socket, SocketAddrV4), u16>,
-    unmapped: HashMap<(usize, u16), (Socket, SocketAddrV4)>,
+    /// Where NATs send from: port by what it stands for, and back. A random one has a port
+    /// for each peer.
+    mapped: HashMap<(usize, Socket, Option<SocketAddrV4>), u16>,
+    unmapped: HashMap<(usize, u16), Socket>,
     queue: BinaryHeap<Reverse<Entry>>,
     number: u64,
 }
@@ -182,7 +192,8 @@ impl<M: Machine> Network<M> {
             machine: Some(make(self.now, address)),
             address,
             connected,
-            sent_to: HashSet::new(),
+            sent_to: HashMap::new(),
+            asleep: false,
             wake: None,
             events: VecDeque::new(),
         });
@@ -190,10 +201,18 @@ impl<M: Machine> Network<M> {
         index
     }
 
+    /// Does somebody else's NAT stand before it from now on? It is known by no port any more.
+    pub fn reconnect(&mut self, host: usize, connected: Connected) {
+        self.hosts[host].connected = connected;
+        self.hosts[host].sent_to.clear();
+        self.mapped.retain(|(index, ..), _| *index != host);
+        self.unmapped.retain(|(index, _), _| *index != host);
+    }
+
     /// It is gone without a word.
     pub fn kill(&mut self, host: usize) {
         self.hosts[host].machine = None;
-        self.hosts[host].sent_to = HashSet::new();
+        self.hosts[host].sent_to = HashMap::new();
     }
 
     pub fn is_alive(&self, host: usize) -> bool {
@@ -229,7 +248,17 @@ impl<M: Machine> Network<M> {
         self.queue.push(Reverse(Entry { at: (at, self.number), what }));
     }
 
+    /// It sleeps, or wakes up.
+    pub fn sleep(&mut self, host: usize, asleep: bool) {
+        self.hosts[host].asleep = asleep;
+        self.hosts[host].wake = None;
+        self.after(host);
+    }
+
     fn after(&mut self, index: usize) {
+        if self.hosts[index].asleep {
+            return;
+        }
         let Some(mut machine) = self.hosts[index].machine.take() else { return };
         while let Some(transmit) = machine.poll_transmit() {
             self.carry(index, transmit);
@@ -249,22 +278,27 @@ impl<M: Machine> Network<M> {
     }
 
     fn carry(&mut self, index: usize, transmit: Transmit) {
-        let Transmit { socket, to, bytes, .. } = transmit;
+        let Transmit { socket, to, bytes, ttl } = transmit;
         self.carried.datagrams += 1;
         self.carried.bytes += bytes.len() as u64;
         self.carried.longest = self.carried.longest.max(bytes.len());
         let host = &mut self.hosts[index];
         if host.connected != Connected::Openly {
-            host.sent_to.insert((socket, to));
+            // A random NAT has another port for everybody: only that one lets it in.
+            host.sent_to.insert((socket, to), self.now);
         }
         let (address, connected) = (host.address, host.connected);
         let port = match (connected, socket) {
-            (Connected::BehindRandomNat, _) => self.map(index, socket, to),
+            (Connected::BehindRandomNat, _) => self.map(index, socket, Some(to)),
+            (Connected::BehindNat, _) => self.map(index, socket, None),
             (_, Socket::Server) => SERVER_PORT,
             (_, Socket::Client) => CLIENT_PORT,
-            (_, Socket::Other(number)) => CLIENT_PORT + 1 + number as u16,
+            (_, Socket::Other(number)) => (CLIENT_PORT + 1).wrapping_add(number as u16),
         };
         let from = SocketAddrV4::new(address, port);
+        if ttl.is_some() {
+            return;
+        }
         let copies = 1 + u32::from(self.random.chance(self.doubled));
         for _ in 0..copies {
             if self.random.chance(self.loss) {
@@ -276,7 +310,7 @@ impl<M: Machine> Network<M> {
         }
     }
 
-    fn map(&mut self, index: usize, socket: Socket, to: SocketAddrV4) -> u16 {
+    fn map(&mut self, index: usize, socket: Socket, to: Option<SocketAddrV4>) -> u16 {
         if let Some(port) = self.mapped.get(&(index, socket, to)) {
             return *port;
         }
@@ -287,7 +321,7 @@ impl<M: Machine> Network<M> {
             }
         };
         self.mapped.insert((index, socket, to), port);
-        self.unmapped.insert((index, port), (socket, to));
+        self.unmapped.insert((index, port), socket);
         port
     }
 
@@ -302,15 +336,21 @@ impl<M: Machine> Network<M> {
         let Some(&index) = self.by_address.get(to.ip()) else { return };
         let host = &self.hosts[index];
         let socket = match (host.connected, to.port()) {
-            (Connected::BehindRandomNat, port) => match self.unmapped.get(&(index, port)) {
-                Some((socket, peer)) if *peer == from => *socket,
-                _ => return,
-            },
+            (Connected::BehindRandomNat | Connected::BehindNat, port) => {
+                let Some(socket) = self.unmapped.get(&(index, port)).copied() else { return };
+                let whose = if host.connected == Connected::BehindNat { None } else { Some(from) };
+                if self.mapped.get(&(index, socket, whose)) != Some(&port) {
+                    return;
+                }
+                socket
+            }
             (_, SERVER_PORT) => Socket::Server,
             (_, CLIENT_PORT) => Socket::Client,
             (_, port) => Socket::Other(u32::from(port.wrapping_sub(CLIENT_PORT + 1))),
         };
-        if host.connected != Connected::Openly && !host.sent_to.contains(&(socket, from)) {
+        let sent = host.sent_to.get(&(socket, from));
+        let is_open = sent.is_some_and(|sent| self.now.saturating_duration_since(*sent) <= REMEMBERED);
+        if host.asleep || (host.connected != Connected::Openly && !is_open) {
             return;
         }
         if let Some(machine) = self.hosts[index].machine.as_mut() {
@@ -333,7 +373,7 @@ impl<M: Machine> Network<M> {
                 let host = &mut self.hosts[index];
                 if host.wake.is_some_and(|wake| wake <= at.0) {
                     host.wake = None;
-                    if let Some(machine) = host.machine.as_mut() {
+                    if let Some(machine) = host.machine.as_mut().filter(|_| !host.asleep) {
                         if machine.poll_timeout().is_some_and(|due| due <= at.0) {
                             machine.handle_timeout(at.0);
                             let next = machine.poll_timeout();

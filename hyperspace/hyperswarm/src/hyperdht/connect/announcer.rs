@@ -12,7 +12,7 @@ use super::super::operations::{Announcement, OperationId, Summary};
 use super::super::records::MAX_RELAYS;
 use super::timers::Timer;
 use super::{Asked, For};
-use crate::dht::{Asking, Id};
+use crate::dht::{Answer, Asking, Id};
 use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
@@ -93,6 +93,8 @@ impl Dht {
             announcer.step = Step::Announcing(operation);
             announcer.refresh = false;
         }
+        // What was asked before says nothing about what comes now.
+        self.forget_asked(now, |asked| *asked == Asked::Relay(target));
     }
 
     pub(in super::super) fn round_over(&mut self, now: Instant, target: Id, summary: &Summary) {
@@ -156,16 +158,21 @@ impl Dht {
         }
     }
 
-    pub(super) fn relay_answered(&mut self, now: Instant, target: Id, well: bool) {
+    pub(super) fn relay_answered(&mut self, now: Instant, target: Id, answer: Option<&Answer>) {
         let online = self.node.is_online();
         let Some(announcer) = self.announcer(target) else { return };
         announcer.asked = announcer.asked.saturating_sub(1);
-        announcer.answered += usize::from(well);
-        if announcer.asked == 0 && announcer.answered < announcer.relays.len().min(ENOUGH) {
-            announcer.refresh = true;
-            if announcer.step == Step::Announced && online {
-                self.announce_round(now, target);
-            }
+        announcer.answered += usize::from(answer.is_some());
+        // Where it saw us when we announced is where it passes on to.
+        announcer.refresh |= answer.is_some_and(|answer| {
+            announcer.relays.iter().any(|relay| relay.relay == answer.from && relay.peer != answer.to)
+        });
+        if announcer.asked > 0 {
+            return;
+        }
+        announcer.refresh |= announcer.answered < announcer.relays.len().min(ENOUGH);
+        if announcer.refresh && announcer.step == Step::Announced && online {
+            self.announce_round(now, target);
         }
     }
 
