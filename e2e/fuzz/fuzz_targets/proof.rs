@@ -1,44 +1,4 @@
-//! Proofs: whatever a peer answers, nothing is believed but what was signed.
+//! See `hyperspace_fuzz::proof`.
 #![no_main]
 
-use bytes::Bytes;
-use compact_encoding::Reader;
-use hypercore::crypto::KeyPair;
-use hypercore::manifest::{Manifest, Verifier};
-use hypercore::merkle::{Node, Tree, verify};
-use hypercore::replication::wire::{DataMessage, RequestMessage};
-use libfuzzer_sys::fuzz_target;
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
-const BLOCKS: u64 = 21;
-
-fn block(index: u64) -> Vec<u8> {
-    format!("block {index}").into_bytes()
-}
-
-/// A core: all its nodes, its tree, and who checks its signatures.
-static CORE: LazyLock<(HashMap<u64, Node>, Tree, Verifier)> = LazyLock::new(|| {
-    let empty = Tree::default();
-    let blocks: Vec<_> = (0..BLOCKS).map(block).collect();
-    let batch = empty.append(&blocks);
-    let nodes = batch.nodes.iter().map(|node| (node.index, *node)).collect();
-    let manifest = Manifest::single_signer(KeyPair::from_seed(&[7; 32]).public_key());
-    (nodes, batch.tree, Verifier::new(&manifest.key(), Some(&manifest)))
-});
-
-fuzz_target!(|input: &[u8]| {
-    let _ = RequestMessage::decode(&mut Reader::new(input));
-    let Ok(message) = DataMessage::decode(&Bytes::copy_from_slice(input)) else { return };
-    let (nodes, tree, verifier) = &*CORE;
-    // The reader knows the roots alone.
-    let roots: HashMap<u64, Node> = tree.roots().iter().map(|node| (node.index, *node)).collect();
-    let Ok(verified) = verify(&roots, tree, &message.proof, verifier) else { return };
-    assert!(verified.upgrade.is_none(), "nobody has signed that");
-    for node in &verified.nodes {
-        assert_eq!(nodes.get(&node.index), Some(node));
-    }
-    if let Some(proven) = &message.proof.block {
-        assert_eq!(proven.value, block(proven.index));
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| hyperspace_fuzz::proof::run(input));
