@@ -53,6 +53,7 @@ pub(super) async fn run(args: Dht) -> Result<ExitCode> {
         port: args.port,
         ephemeral: Some(args.ephemeral),
         firewalled: args.ephemeral,
+        test_reachability: true,
         is_first,
     };
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
