@@ -31,6 +31,8 @@ pub struct Peer {
     pub dht: Dht,
     mux: Mux,
     sockets: BTreeSet<Socket>,
+    /// They are open for the streams on them.
+    unneeded: BTreeSet<Socket>,
     heard: Heard,
     news: VecDeque<News>,
     out: VecDeque<Transmit>,
@@ -64,6 +66,7 @@ impl Peer {
             dht: Dht::new(Config { dht: config, wall_clock }, seed, now),
             mux,
             sockets,
+            unneeded: BTreeSet::new(),
             heard: Heard::default(),
             news: VecDeque::new(),
             out: VecDeque::new(),
@@ -73,7 +76,10 @@ impl Peer {
     }
 
     fn open(&mut self, now: Instant, stream: u32) {
-        self.mux.open(now, stream, Arc::new(udx::Config::default())).expect("its number is free");
+        // As connections do it: NATs forget.
+        let keep_alive = Some(Duration::from_secs(5));
+        let config = udx::Config { keep_alive, ..udx::Config::default() };
+        self.mux.open(now, stream, Arc::new(config)).expect("its number is free");
         let heard = Arc::clone(&self.heard);
         self.mux.set_firewall(
             stream,
@@ -141,11 +147,7 @@ impl Peer {
                 self.mux.add_socket(id(Socket::Other(*socket)));
             }
             Event::CloseSocket { socket } => {
-                let socket = Socket::Other(*socket);
-                if self.mux.streams_at(id(socket)) == 0 {
-                    self.sockets.remove(&socket);
-                    self.mux.remove_socket(id(socket));
-                }
+                self.unneeded.insert(Socket::Other(*socket));
             }
             Event::Accepting { stream, .. } => self.open(now, *stream),
             Event::Established(established) => self.established(now, established),
@@ -167,6 +169,9 @@ impl Peer {
                 self.dht.stream_heard(now, *stream, socket(*at), *from);
             }
             while let Some((stream, happened)) = self.mux.poll() {
+                if happened.closed {
+                    self.mux.release(stream);
+                }
                 if happened.readable {
                     let mut bytes = vec![0; 1000];
                     let read = self.mux.update(stream, |stream| stream.read(&mut bytes)).unwrap_or(0);
@@ -191,6 +196,24 @@ impl Peer {
             }
         }
         while self.mux.poll_woken().is_some() {}
+        for socket in self.unneeded.clone() {
+            if self.mux.streams_at(id(socket)) == 0 {
+                self.unneeded.remove(&socket);
+                self.sockets.remove(&socket);
+                self.mux.remove_socket(id(socket));
+            }
+        }
+    }
+
+    /// The sockets that are open now.
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.sockets.iter().copied().collect()
+    }
+
+    /// Says something by a stream.
+    pub fn say(&mut self, now: Instant, stream: u32, bytes: &[u8]) {
+        self.mux.update(stream, |stream| stream.write(bytes));
+        self.settle(now);
     }
 
     /// How much there is of what a peer could make grow.

@@ -239,6 +239,11 @@ impl<M: Machine> Network<M> {
         result
     }
 
+    /// Does something with a host, and sends nothing.
+    pub fn peek<T>(&mut self, host: usize, act: impl FnOnce(&mut M) -> T) -> T {
+        act(self.hosts[host].machine.as_mut().expect("it is alive"))
+    }
+
     pub fn events(&mut self, host: usize) -> Vec<M::Event> {
         self.hosts[host].events.drain(..).collect()
     }
