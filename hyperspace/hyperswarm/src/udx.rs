@@ -59,7 +59,7 @@ mod stream;
 mod timers;
 
 pub use config::Config;
-pub use handle::UdxStream;
+pub use handle::{UdxStream, Way};
 pub use mux::{Firewall, Mux, NumberTaken, Taken, Verdict};
 pub use path::{Path, SocketId, Transmit};
 pub use shared::Udx;

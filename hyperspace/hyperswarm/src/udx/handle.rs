@@ -9,6 +9,7 @@ use bytes::Bytes;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -25,17 +26,45 @@ const COPY: usize = 64 << 10;
 /// written has arrived, or the other side does not answer any more. Dropped before, it is
 /// given up at once, and the other side is told so.
 pub struct UdxStream {
+    way: Way,
+    shut_down: bool,
+}
+
+/// Where a stream leads: whoever found it can go on to change it after the stream itself was
+/// given to somebody else. Does not keep the stream.
+#[derive(Clone)]
+pub struct Way {
     shared: Arc<Shared>,
     id: u32,
     other: Arc<Notify>,
-    shut_down: bool,
 }
 
 impl UdxStream {
     pub(super) fn new(shared: Arc<Shared>, id: u32, other: Arc<Notify>) -> Self {
-        Self { shared, id, other, shut_down: false }
+        Self { way: Way { shared, id, other }, shut_down: false }
     }
 
+    /// Where it leads, to be changed by somebody else.
+    pub fn way(&self) -> Way {
+        self.way.clone()
+    }
+
+    /// Passes what comes for this stream on to the peer of `to`, as it is. For both ways,
+    /// both streams are relayed.
+    pub fn relay_to(&self, to: &UdxStream) {
+        self.shared.with(|state| state.mux.relay(self.id, to.id));
+    }
+}
+
+impl Deref for UdxStream {
+    type Target = Way;
+
+    fn deref(&self) -> &Way {
+        &self.way
+    }
+}
+
+impl Way {
     /// The number by which the other side has to call it.
     pub fn id(&self) -> u32 {
         self.id
@@ -81,12 +110,6 @@ impl UdxStream {
         let path = Path { socket: socket.id(), remote, id: remote_id };
         self.update(|stream| stream.change_remote(path));
         self.wait(|stream| (!stream.is_changing()).then_some(())).await
-    }
-
-    /// Passes what comes for this stream on to the peer of `to`, as it is. For both ways,
-    /// both streams are relayed.
-    pub fn relay_to(&self, to: &UdxStream) {
-        self.shared.with(|state| state.mux.relay(self.id, to.id));
     }
 
     /// Sends a message beside the stream: once, in no order, and perhaps in vain.
@@ -264,5 +287,11 @@ impl Drop for UdxStream {
 impl fmt::Debug for UdxStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UdxStream").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Way").field("id", &self.id).finish_non_exhaustive()
     }
 }
