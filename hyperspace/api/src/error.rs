@@ -34,6 +34,11 @@ pub enum CoreError {
         /// The core's length.
         length: u64,
     },
+    /// Its signers have signed two different contents: see [`CoreEvent::Frozen`].
+    ///
+    /// [`CoreEvent::Frozen`]: crate::CoreEvent::Frozen
+    #[error("The core was signed with two different contents, and is frozen")]
+    Frozen,
     /// We hold no key that may append.
     #[error("This feed is not writable. Did you create it?")]
     NotWritable,
@@ -81,6 +86,7 @@ impl CoreError {
     pub fn code(&self) -> &str {
         match self {
             Self::Conflict { .. } => "CONFLICT",
+            Self::Frozen => "FROZEN",
             Self::Timeout => "ETIMEDOUT",
             Self::DownloadCancelled => "ECANCELED",
             Self::Corrupt(_) => "CORRUPT",

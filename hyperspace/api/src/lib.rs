@@ -156,6 +156,10 @@ pub enum CoreEvent {
     PeerOpen(Peer),
     /// A peer left.
     PeerRemove(Peer),
+    /// A peer has proven that the core was signed with two different contents of one length.
+    /// From now on it takes nothing more, from peers or from its owner, and all that would
+    /// change it fails with [`CoreError::Frozen`]; what is held stays readable.
+    Frozen,
     /// The core was closed beneath its users.
     Closed,
 }

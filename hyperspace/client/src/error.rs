@@ -13,6 +13,7 @@ pub(crate) fn from_rpc(error: RpcError) -> CoreError {
                 return CoreError::Conflict { length };
             }
         }
+        "FROZEN" => return CoreError::Frozen,
         "ETIMEDOUT" => return CoreError::Timeout,
         "ECANCELED" => return CoreError::DownloadCancelled,
         "CORRUPT" => {

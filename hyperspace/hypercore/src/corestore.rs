@@ -188,6 +188,7 @@ impl Corestore {
             key: *manifest.key().as_bytes(),
             manifest: Some(manifest.to_vec().into()),
             secret: Secret::Derived { namespace: self.namespace.0, name: name.clone() },
+            frozen: false,
         };
         let alias = Some((self.namespace.0, name));
         self.open_or_make(&mut registry, record, alias, Some(key_pair))
@@ -206,7 +207,7 @@ impl Corestore {
 
     /// The core of a key, ours or somebody else's.
     pub fn open_key(&self, key: Key) -> Result<LocalCore, CoreError> {
-        let record = CoreRecord { key: *key.as_bytes(), manifest: None, secret: Secret::None };
+        let record = CoreRecord { key: *key.as_bytes(), manifest: None, secret: Secret::None, frozen: false };
         self.open_or_make(&mut self.inner.registry.lock(), record, None, None)
     }
 
@@ -235,6 +236,7 @@ impl Corestore {
             key: *manifest.key().as_bytes(),
             manifest: Some(manifest.to_vec().into()),
             secret: key_pair.map_or(Secret::None, |pair| Secret::Seed(*pair.seed())),
+            frozen: false,
         };
         self.open_or_make(&mut self.inner.registry.lock(), record, None, key_pair.cloned())
     }
@@ -242,8 +244,12 @@ impl Corestore {
     /// The compat core of a key pair: its key is the public key. For cores made by programs
     /// of before 2024.
     pub fn open_compat(&self, key_pair: &KeyPair) -> Result<LocalCore, CoreError> {
-        let record =
-            CoreRecord { key: key_pair.public_key(), manifest: None, secret: Secret::Seed(*key_pair.seed()) };
+        let record = CoreRecord {
+            key: key_pair.public_key(),
+            manifest: None,
+            secret: Secret::Seed(*key_pair.seed()),
+            frozen: false,
+        };
         self.open_or_make(&mut self.inner.registry.lock(), record, None, Some(key_pair.clone()))
     }
 

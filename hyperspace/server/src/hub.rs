@@ -199,6 +199,8 @@ impl<C: Core> Shared<C> {
             }
             CoreEvent::PeerOpen(peer) => told.peer_opened(peer),
             CoreEvent::PeerRemove(peer) => told.peer_removed(peer),
+            // Who asks for anything more is told by an error.
+            CoreEvent::Frozen => {}
             CoreEvent::Closed => told.tell(|l| Some(Note::Close { id: l.id })),
         }
     }

@@ -22,6 +22,7 @@ impl LocalCore {
             return Err(CoreError::BlockTooLarge { size: block.len() as u64, max: MAX_BLOCK as u64 });
         }
         let _changes = self.shared.writer.lock();
+        self.check_not_frozen()?;
         let first = self.shared.length();
         if expected_length.is_some_and(|expected| expected != first) {
             return Err(CoreError::Conflict { length: first });
@@ -70,6 +71,7 @@ impl LocalCore {
             _ => return Err(CoreError::NotWritable),
         };
         let _changes = self.shared.writer.lock();
+        self.check_not_frozen()?;
         let tree = self.shared.tree(&self.engine)?;
         if length > tree.length() {
             return Err(CoreError::Invalid(format!("the core has only {} blocks", tree.length())));

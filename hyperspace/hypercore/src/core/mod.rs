@@ -1,6 +1,7 @@
 //! A core of this store: [`LocalCore`].
 
 mod append;
+mod conflict;
 pub(crate) mod network;
 mod read;
 mod receive;
@@ -105,6 +106,10 @@ impl LocalCore {
 
     /// A value that the user keeps with the core. Not replicated.
     pub fn user_data(&self, key: &[u8]) -> Result<Option<Bytes>, CoreError> {
+        if conflict::is_reserved(key) { Ok(None) } else { self.read_user_data(key) }
+    }
+
+    fn read_user_data(&self, key: &[u8]) -> Result<Option<Bytes>, CoreError> {
         use crate::storage::tail::Known;
         self.shared.check_open(&self.engine)?;
         match self.shared.tail.read().user_data(key) {
@@ -116,11 +121,14 @@ impl LocalCore {
     }
 
     /// Keeps a value with the core; `None` removes it. Names have at most 1,024 bytes, values
-    /// 1 MiB.
+    /// 1 MiB; names that begin with a zero byte are the core's own.
     pub fn set_user_data(&self, key: &[u8], value: Option<Bytes>) -> Result<(), CoreError> {
         self.shared.check_open(&self.engine)?;
         if key.len() > MAX_USER_KEY || value.as_ref().is_some_and(|value| value.len() > MAX_USER_VALUE) {
             return Err(CoreError::Invalid("user data is too large".into()));
+        }
+        if conflict::is_reserved(key) {
+            return Err(CoreError::Invalid("a name of user data must not begin with a zero byte".into()));
         }
         let op = Op::UserData { core: self.shared.id, key: Bytes::copy_from_slice(key), value };
         let _changes = self.shared.writer.lock();

@@ -95,6 +95,7 @@ impl LocalCore {
     pub fn receive(&self, batch: &[Received]) -> Result<Vec<Result<Accepted, Refused>>, CoreError> {
         self.shared.check_open(&self.engine)?;
         let _changes = self.shared.writer.lock();
+        self.check_not_frozen()?;
         let before = self.shared.tree(&self.engine)?;
         let mut gathered = Gathered::default();
         let outcomes: Vec<_> =
@@ -151,7 +152,7 @@ impl LocalCore {
     }
 
     /// What the core's manifest makes of its authority, if it was not known yet.
-    fn learn_manifest(
+    pub(super) fn learn_manifest(
         &self,
         manifest: Option<&Manifest>,
         authority: &Authority,
@@ -232,6 +233,7 @@ impl LocalCore {
     pub fn apply_reorg(&self, reorg: &Reorg) -> Result<Option<u64>, CoreError> {
         self.shared.check_open(&self.engine)?;
         let _changes = self.shared.writer.lock();
+        self.check_not_frozen()?;
         let old = self.shared.tree(&self.engine)?;
         let new = &reorg.upgrade().tree;
         if !reorg.is_done() || new.fork() <= old.fork() {

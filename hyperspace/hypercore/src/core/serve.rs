@@ -35,6 +35,9 @@ impl LocalCore {
     pub fn served(&self) -> Result<Option<Arc<Served>>, CoreError> {
         self.shared.check_open(&self.engine)?;
         let authority = self.shared.authority();
+        if authority.record.frozen {
+            return Ok(None);
+        }
         let flushed = authority.can_sign().then(|| self.shared.flushed(&self.engine));
         let mut known = self.shared.served.lock();
         for _ in 0..ATTEMPTS {

@@ -91,6 +91,18 @@ impl Authority {
         Self { verifier, manifest: Some(manifest.clone()), record, signer }
     }
 
+    /// The same, frozen.
+    pub fn frozen(&self) -> Self {
+        let signer =
+            self.signer.as_ref().map(|signer| Signer { seed: signer.seed, pair: signer.pair.clone() });
+        Self {
+            verifier: self.verifier.clone(),
+            manifest: self.manifest.clone(),
+            record: CoreRecord { frozen: true, ..self.record.clone() },
+            signer,
+        }
+    }
+
     /// Can this be the core of that name?
     pub fn is_named(&self, namespace: &[u8; 32], name: &[u8]) -> bool {
         match &self.record.secret {

@@ -19,6 +19,10 @@ pub const MAX_CORES: u64 = 1 << 23;
 /// The most blocks that a core can have here.
 pub const MAX_LENGTH: u64 = 1 << 40;
 
+/// The versions of a core's record: as usual, and of a frozen one.
+const RECORD: u8 = 1;
+const FROZEN: u8 = 2;
+
 /// How we may sign for a core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Secret {
@@ -44,6 +48,8 @@ pub struct CoreRecord {
     pub manifest: Option<Bytes>,
     /// How we may sign for it.
     pub secret: Secret,
+    /// Was it proven to have been signed with two different contents?
+    pub frozen: bool,
 }
 
 /// The state of a core's log.
@@ -244,7 +250,8 @@ fn read_optional(input: &mut Reader<'_>) -> Result<Option<Bytes>, StoreError> {
 
 /// Appends a record's bytes.
 pub fn write_record(record: &CoreRecord, out: &mut Writer) {
-    out.uint8(1).raw(&record.key);
+    // What few cores are, is told by a version of its own.
+    out.uint8(if record.frozen { FROZEN } else { RECORD }).raw(&record.key);
     write_optional(&record.manifest, out);
     match &record.secret {
         Secret::None => out.uint8(0),
@@ -256,7 +263,7 @@ pub fn write_record(record: &CoreRecord, out: &mut Writer) {
 /// Reads a record.
 pub fn read_record(input: &mut Reader<'_>) -> Result<CoreRecord, StoreError> {
     let version = input.uint8()?;
-    if version != 1 {
+    if ![RECORD, FROZEN].contains(&version) {
         return Err(StoreError::Damaged(format!("a core's record has version {version}")));
     }
     Ok(CoreRecord {
@@ -268,6 +275,7 @@ pub fn read_record(input: &mut Reader<'_>) -> Result<CoreRecord, StoreError> {
             2 => Secret::Seed(input.fixed()?),
             other => return Err(StoreError::Damaged(format!("a secret of unknown kind {other}"))),
         },
+        frozen: version == FROZEN,
     })
 }
 
@@ -349,10 +357,10 @@ mod tests {
             },
         );
         prop_oneof![
-            (core.clone(), any::<[u8; 32]>(), prop::option::of(bytes()), secret).prop_map(
-                |(core, key, manifest, secret)| Op::Core {
+            (core.clone(), any::<[u8; 32]>(), prop::option::of(bytes()), secret, any::<bool>()).prop_map(
+                |(core, key, manifest, secret, frozen)| Op::Core {
                     core,
-                    record: CoreRecord { key, manifest, secret }
+                    record: CoreRecord { key, manifest, secret, frozen }
                 }
             ),
             (any::<[u8; 32]>(), bytes(), core.clone()).prop_map(|(namespace, name, core)| Op::Alias {
