@@ -154,6 +154,22 @@ const commands = {
     watch(core)
   },
 
+  // The core of that name, encrypted with that key.
+  async createEncrypted ({ name, encryption }) {
+    const core = store.get({ name, encryption: { key: Buffer.from(encryption, 'hex') } })
+    await core.ready()
+    const key = watch(core)
+    writers.set(key, core)
+    return { key }
+  },
+
+  async openEncrypted ({ key, encryption }) {
+    const core = store.get({ key: Buffer.from(key, 'hex'), encryption: { key: Buffer.from(encryption, 'hex') } })
+    await core.ready()
+    watch(core)
+    await core.update({ wait: true })
+  },
+
   // Appends blocks `from..to`, `batch` at a time.
   async append ({ key, from, to, history, batch }) {
     const writer = writers.get(key)
@@ -392,14 +408,21 @@ async function files (drive) {
   return { count, digest: digest.end() }
 }
 
+// hypercore has something to say at times, too.
+console.log = console.error
+
+function say (answer) {
+  process.stdout.write(JSON.stringify(answer) + '\n')
+}
+
 async function run (line) {
   const { id, do: name, ...args } = JSON.parse(line)
   try {
     if (!commands[name]) throw new Error('No such command: ' + name)
     const done = (await commands[name](args)) ?? null
-    console.log(JSON.stringify({ id, done }))
+    say({ id, done })
   } catch (error) {
-    console.log(JSON.stringify({ id, error: error.stack.slice(0, 500) }))
+    say({ id, error: error.stack.slice(0, 500) })
   }
 }
 

@@ -9,6 +9,7 @@
 mod bees;
 mod crash;
 mod drives;
+mod encrypted;
 mod js;
 mod line;
 mod matrix;
