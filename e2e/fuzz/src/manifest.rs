@@ -22,7 +22,7 @@ pub fn run(input: &[u8]) {
 pub fn samples() -> Vec<Vec<u8>> {
     let one = Manifest::single_signer(KeyPair::from_seed(&[7; 32]).public_key());
     let mut two = Manifest { quorum: 2, allow_patch: true, ..one.clone() };
-    two.signers.push(one.signers[0].clone());
+    two.signers.push(one.signers[0]);
     let manifests =
         [Manifest { version: 0, ..one.clone() }, two.clone(), Manifest { version: 2, ..two }, one];
     let mut samples: Vec<_> = manifests.iter().map(Manifest::to_vec).collect();
