@@ -229,6 +229,18 @@ const commands = {
     return { found }
   },
 
+  // Tries to find a byte for so many milliseconds; and how much was said meanwhile, by when
+  // it gave up.
+  async seekFor ({ key, at, timeout }) {
+    const began = performance.now()
+    const found = await core(key).seek(at, { timeout }).catch(() => null)
+    return { found, ms: performance.now() - began, ...said(core(key)) }
+  },
+
+  async said ({ key }) {
+    return said(core(key))
+  },
+
   // Waits until blocks `0..length` are here, on that fork.
   async reach ({ key, length, fork }) {
     const it = core(key)
@@ -383,6 +395,16 @@ const commands = {
 
   async faults () {
     return faults.splice(0)
+  }
+}
+
+function said (core) {
+  const { wireWant, wireUnwant, wireBitfield, wireRange, wireRequest } = core.core.replicator.stats
+  return {
+    wantsSent: wireWant.tx + (wireUnwant ? wireUnwant.tx : 0),
+    wantsCame: wireWant.rx + (wireUnwant ? wireUnwant.rx : 0),
+    haveCame: wireBitfield.rx + wireRange.rx,
+    requestsCame: wireRequest.rx
   }
 }
 

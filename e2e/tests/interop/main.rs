@@ -16,4 +16,5 @@ mod matrix;
 mod rust;
 mod scenarios;
 mod side;
+mod storms;
 mod swarm;
