@@ -53,6 +53,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod blind_relay;
 pub mod connection;
 pub mod dht;
 mod hash;

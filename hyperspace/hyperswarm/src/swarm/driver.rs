@@ -120,7 +120,7 @@ impl<N: Net> Driver<N> {
         loop {
             self.settle();
             let due = self.core.poll_timeout().map(Instant::from_std);
-            let is_full = self.outbox.len() >= EVENTS;
+            let is_full = self.is_full();
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => if self.obey(command).is_break() { return },
@@ -141,6 +141,12 @@ impl<N: Net> Driver<N> {
         }
     }
 
+    /// Do as many events wait for the program as may, or will they?
+    fn is_full(&self) -> bool {
+        let opening = self.connections.values().filter(|held| !matches!(held, Held::Open { .. })).count();
+        self.outbox.len() + opening >= EVENTS
+    }
+
     /// Does everything that can be done without waiting.
     fn settle(&mut self) {
         loop {
@@ -150,7 +156,7 @@ impl<N: Net> Driver<N> {
             let Some(event) = self.core.poll_event() else { break };
             self.tell(event);
         }
-        let is_full = self.outbox.len() >= EVENTS;
+        let is_full = self.is_full();
         if self.core.is_held() != is_full {
             self.core.hold(now(), is_full);
             return self.settle();

@@ -107,9 +107,24 @@ impl Way {
         remote_id: u32,
         remote: SocketAddr,
     ) -> io::Result<()> {
+        self.redirect(socket, remote_id, remote);
+        self.redirected().await
+    }
+
+    /// The same, but does not wait: [`redirected`](Self::redirected) does.
+    pub fn redirect(&self, socket: &UdxSocket, remote_id: u32, remote: SocketAddr) {
         let path = Path { socket: socket.id(), remote, id: remote_id };
         self.update(|stream| stream.change_remote(path));
+    }
+
+    /// Waits until everything that was under way on another path has arrived.
+    pub async fn redirected(&self) -> io::Result<()> {
         self.wait(|stream| (!stream.is_changing()).then_some(())).await
+    }
+
+    /// How many packets were passed on so.
+    pub fn passed(&self) -> u64 {
+        self.shared.with(|state| state.mux.passed(self.id))
     }
 
     /// Sends a message beside the stream: once, in no order, and perhaps in vain.

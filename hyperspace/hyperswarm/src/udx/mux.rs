@@ -56,6 +56,7 @@ struct Entry {
     firewall: Option<Firewall>,
     /// Packets for this stream are passed on to that one's peer.
     relay: Option<u32>,
+    passed: u64,
     /// Nobody holds it any more.
     released: bool,
     /// The socket it is at.
@@ -119,6 +120,7 @@ impl Mux {
             stream: Stream::new(config, now),
             firewall: None,
             relay: None,
+            passed: 0,
             released: false,
             socket: None,
             queued: None,

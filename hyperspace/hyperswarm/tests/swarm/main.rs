@@ -2,8 +2,10 @@
 //! hosts that take their time, and a clock that only moves when something happens.
 
 mod bounds;
+mod driver;
 mod duplicates;
 mod finding;
 mod flushing;
 mod losing;
+mod net;
 mod world;

@@ -36,6 +36,9 @@ impl Mux {
     }
 
     pub(super) fn pass_on(&mut self, from: u32, to: u32, header: Header, datagram: &[u8]) {
+        if let Some(entry) = self.streams.get_mut(&from) {
+            entry.passed += 1;
+        }
         if let Some(path) = self.streams.get(&to).and_then(|entry| entry.stream.path()) {
             let mut passed = Vec::with_capacity(datagram.len());
             Header { stream_id: path.id, ..header }.encode(&mut passed);
@@ -47,6 +50,11 @@ impl Mux {
         {
             entry.stream.abandon(StreamError::Reset);
         }
+    }
+
+    /// How many packets for that stream were passed on.
+    pub fn passed(&self, id: u32) -> u64 {
+        self.streams.get(&id).map_or(0, |entry| entry.passed)
     }
 
     pub(super) fn pass(&mut self, socket: SocketId, remote: SocketAddr, datagram: Vec<u8>) {
