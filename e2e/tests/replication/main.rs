@@ -2,6 +2,7 @@
 
 mod extensions;
 mod hostile;
+mod idle;
 mod large;
 mod support;
 mod two_servers;
