@@ -5,6 +5,8 @@
 mod npm;
 #[path = "swarm/ours.rs"]
 mod ours;
+#[path = "swarm/relay.rs"]
+mod relay;
 
 use hyperspace_e2e::process::PATIENCE;
 use hyperswarm::swarm::{Config, Join};

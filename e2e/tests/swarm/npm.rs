@@ -42,6 +42,11 @@ impl Npm {
         Self::start(&["net/swarm-peer.js", &network.bootstrap.port().to_string()]).await
     }
 
+    /// A relay in that network, or an end of one.
+    pub async fn relay(network: &Self) -> Self {
+        Self::start(&["net/relay-peer.js", &network.bootstrap.port().to_string()]).await
+    }
+
     /// Has it do something, and gives what came of it.
     pub async fn ask(&mut self, command: Value) -> Value {
         let line = format!("{command}\n");
