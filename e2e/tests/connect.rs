@@ -4,6 +4,7 @@
 use hyperspace_e2e::node;
 use hyperspace_e2e::process::{PATIENCE, Process};
 use hyperspace_e2e::scratch::Scratch;
+use hyperswarm::blind_relay;
 use hyperswarm::hyperdht::{DialError, DialOptions, Dialed, Endpoint, ListenOptions, Options, Server};
 use hyperswarm::{Connection, Event, KeyPair};
 use serde_json::{Value, json};
@@ -276,5 +277,77 @@ async fn one_of_ours_at_thirty_of_theirs() {
     }
     while let Some(dial) = dials.join_next().await {
         dial.expect("it is reached");
+    }
+}
+
+/// A relay of ours.
+async fn relay(endpoint: &Endpoint, pair: &KeyPair) -> (JoinSet<()>, blind_relay::Server) {
+    let relay = blind_relay::Server::new(endpoint.udx().clone(), blind_relay::Limits::default());
+    let mut server = endpoint.listen(pair, ListenOptions::default()).await.expect("it listens");
+    within(server.announced()).await;
+    let mut tasks = JoinSet::new();
+    let relaying = relay.clone();
+    tasks.spawn(async move {
+        let mut served = JoinSet::new();
+        while let Some(dialed) = server.accept().await {
+            let (relay, address) = (relaying.clone(), dialed.remote_address.ip());
+            served.spawn(async move {
+                let connection = dialed.connect(hyperswarm::Options::default()).await.expect("it opens");
+                relay.serve(connection, Some(address)).await;
+            });
+        }
+    });
+    (tasks, relay)
+}
+
+/// Two that have no direct way are met at a third peer, whoever of the three is ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_relays() {
+    let mut npm = Npm::start(&["testnet", "6"]).await;
+    let (at_npm, theirs) = (npm.node(true).await, npm.node(false).await);
+    npm.ask(json!({ "do": "relay", "node": at_npm, "seed": hex(&seed(50)) })).await;
+    let (at_ours, ours) = (endpoint(npm.bootstrap, true).await, endpoint(npm.bootstrap, false).await);
+    let (_relaying, our_relay) = relay(&at_ours, &pair(51)).await;
+    let serve_at = json!({
+        "do": "serve", "node": theirs, "seed": hex(&seed(3)), "holepunch": false, "shareLocalAddress": false
+    });
+    npm.ask(serve_at).await;
+    let made = |number: u64| {
+        let stats = our_relay.stats();
+        assert_eq!(stats.made, number, "{stats:?}");
+    };
+    for (turn, through) in [pair(50).public_key(), pair(51).public_key()].into_iter().enumerate() {
+        // We ask for it.
+        let options = DialOptions {
+            relay_through: Some(through),
+            local_connection: false,
+            ..DialOptions::new(&pair(4))
+        };
+        let dialed = within(ours.dial(&pair(3).public_key(), options)).await.expect("it is met");
+        assert!(dialed.is_relayed);
+        check(dialed, MUCH).await;
+        made(turn as u64);
+
+        // Our server asks for it, and then the client.
+        for (asks, number) in [(true, 10 + turn as u8), (false, 20 + turn as u8)] {
+            let choice: hyperswarm::hyperdht::connect::RelayChoice = std::sync::Arc::new(move || Some(through));
+            let options = ListenOptions {
+                relay_through: asks.then_some(choice),
+                share_local_address: false,
+                holepunch: false,
+                ..ListenOptions::default()
+            };
+            let (_served, key) = serve(&ours, &pair(number), options).await;
+            let mut dial = json!({
+                "do": "dial", "node": theirs, "seed": hex(&seed(2)), "key": hex(&key), "size": MUCH,
+                "localConnection": false
+            });
+            if !asks {
+                dial["relayThrough"] = hex(&through).into();
+            }
+            let came = npm.ask(dial).await;
+            assert_eq!(came[0]["same"], true);
+            made(turn as u64 * (2 + u64::from(!asks)));
+        }
     }
 }

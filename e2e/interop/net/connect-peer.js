@@ -4,6 +4,7 @@
 //   node connect-peer.js testnet COUNT | node connect-peer.js join PORT
 const DHT = require('hyperdht')
 const Protomux = require('protomux')
+const blindRelay = require(require.resolve('blind-relay', { paths: [require.resolve('hyperdht')] }))
 const c = require(require.resolve('compact-encoding', { paths: [require.resolve('protomux')] }))
 const { createHash, randomBytes } = require('crypto')
 const dgram = require('dgram')
@@ -87,6 +88,8 @@ function commands (bootstrap) {
   const nodes = []
   const servers = []
   const pair = (seed) => DHT.keyPair(bytes(seed))
+  const through = ({ relayThrough, ...options }) =>
+    relayThrough ? { relayThrough: bytes(relayThrough), ...options } : options
   return {
     // One more node, as they are by default, or one that stays.
     node: async ({ stays }) => {
@@ -97,10 +100,22 @@ function commands (bootstrap) {
       return { number: nodes.length - 1, firewalled: node.firewalled }
     },
     serve: async ({ node, seed, ...options }) => {
-      const server = nodes[node].createServer(options, echo)
+      const server = nodes[node].createServer(through(options), echo)
       await server.listen(pair(seed))
       servers.push(server)
       return hex(pair(seed).publicKey)
+    },
+    // Passes on between others.
+    relay: async ({ node, seed }) => {
+      const relay = new blindRelay.Server({
+        createStream: (options) => nodes[node].createRawStream({ ...options, framed: true })
+      })
+      const server = nodes[node].createServer({}, (stream) => {
+        stream.on('error', () => {})
+        relay.accept(stream, { id: stream.remotePublicKey }).on('error', () => {})
+      })
+      await server.listen(pair(seed))
+      servers.push(server)
     },
     close: async () => {
       await Promise.all(servers.splice(0).map((server) => server.close()))
@@ -109,7 +124,7 @@ function commands (bootstrap) {
       const all = []
       for (let i = 0; i < (times || 1); i++) {
         const keyPair = times ? DHT.keyPair(randomBytes(32)) : pair(seed)
-        const stream = nodes[node].connect(bytes(key), { keyPair, ...options })
+        const stream = nodes[node].connect(bytes(key), { keyPair, ...through(options) })
         all.push(check(stream, size).finally(() => stream.destroy()))
       }
       return Promise.all(all)

@@ -19,9 +19,9 @@
 //! which are to be opened.
 //!
 //! # Bounds
-//! * Passing on is stateless: for one datagram, one of at most 12 bytes more, and by its
-//!   mode, none is passed on more than three times. What is to be passed into a private
-//!   network must come from one.
+//! * Passing on is stateless: for one datagram, one of at most 44 bytes more (two addresses,
+//!   and our id), and by its mode, none is passed on more than three times. What is to be
+//!   passed into a private network must come from one.
 //! * Of handshakes with our servers, 2,000 a second are looked at, each for the cost of one
 //!   multiplication on the curve (some 60 µs); what comes beyond is as if lost. Those that
 //!   prove a key cost five altogether, and at most [`MAX_HANDSHAKES`] of them are
@@ -74,6 +74,10 @@ pub const MAX_HANDSHAKES: usize = 1024;
 
 /// For how long we wait for the other side to connect, and remember that it did.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the answer of a peer may take that is asked over a node, each of four times.
+/// What is known of the node says nothing about the peer.
+const OVER_A_NODE: Duration = Duration::from_secs(1);
 
 /// How many handshakes are looked at in a second, and at once.
 const HANDSHAKES_A_SECOND: u32 = 2000;

@@ -1,27 +1,31 @@
 //! The task that drives a node: it owns the sockets, the streams of connections to be, and
 //! the timer, and nothing else.
 
+mod bound;
+mod clocks;
+mod relaying;
 mod sockets;
 mod streams;
+mod wishes;
 
+pub(super) use bound::Bound;
 pub(super) use streams::Accepts;
+pub(super) use wishes::{Dropped, Request};
 
-use super::connect::{Dialing, ListenOptions};
-use super::endpoint::{NatKind, Options, Status};
-use super::node::{Config, Dht, Event};
+use super::DialError;
+use super::endpoint::{Handle, NatKind, Status};
+use super::node::{Dht, Event};
 use super::operations::OperationId;
-use super::signing::target_of;
-use super::{DialError, connect};
-use crate::dht::bootstrap::{BootstrapNode, MAX_REMEMBERED, Remembered};
-use crate::dht::{self, Id, Socket};
-use crate::key_pair::KeyPair;
-use crate::udx::{Datagrams, Udx, UdxStream};
-use sockets::{Arrival, Received, Sockets};
+use crate::dht::bootstrap::{MAX_REMEMBERED, Remembered};
+use crate::dht::{self, Socket};
+use crate::udx::Datagrams;
+use clocks::Clocks;
+use relaying::Relaying;
+use sockets::{Arrival, Sockets};
 use std::collections::HashMap;
-use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use streams::{Heard, Reply, Streams};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+use streams::{Heard, Streams};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -35,107 +39,8 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 /// How often it is looked whether this machine has other addresses.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// How long the end waits for servers to be taken back.
-const CLOSING: Duration = Duration::from_secs(5);
-
 /// Long enough.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// Begins an operation.
-pub(super) type Act = Box<dyn FnOnce(&mut Dht, Instant) -> OperationId + Send>;
-
-/// What the program wants.
-pub(super) enum Request {
-    /// An operation. What it gives is bounded by the nodes that one query asks. When
-    /// nobody listens any more, it ends.
-    Begin { act: Act, events: mpsc::UnboundedSender<Event> },
-    /// A server; none if there is one of that key.
-    Listen { pair: KeyPair, options: ListenOptions, reply: oneshot::Sender<Option<Accepts>> },
-    /// The end of one.
-    Unlisten { server: Id, done: oneshot::Sender<()> },
-    /// A connection.
-    Dial { stream: UdxStream, dialing: Box<Dialing>, reply: Reply },
-    /// Nobody is to find us for now.
-    Suspend(oneshot::Sender<()>),
-    /// And now again.
-    Resume,
-    /// The network of this machine is another.
-    NetworkChanged,
-    /// The end.
-    Close(oneshot::Sender<()>),
-}
-
-/// Something that nobody holds any more.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Dropped {
-    Dial(u32),
-    Server(Id),
-}
-
-/// The sockets, and what the node begins with.
-pub(super) struct Bound {
-    sockets: Sockets,
-    received: Received,
-    dht: Dht,
-    /// Nodes whose addresses are looked up by their names if nobody else is there.
-    names: Vec<(String, u16)>,
-    remembered: Option<Remembered>,
-}
-
-impl Bound {
-    pub(super) async fn new(options: Options) -> io::Result<Self> {
-        let (sockets, received) = Sockets::bind(&options)?;
-        let address = sockets.address();
-        let remembered = options.remember.map(Remembered::at);
-        let nodes = match remembered.clone() {
-            None => Vec::new(),
-            // They are only hints: without them, it takes a little longer.
-            Some(file) => tokio::task::spawn_blocking(move || file.read()).await?.unwrap_or_else(|error| {
-                tracing::warn!(%error, "the nodes of the last time cannot be read");
-                Vec::new()
-            }),
-        };
-        let bootstrap: Vec<_> = options.bootstrap.iter().filter_map(|node| node.address).collect();
-        let names = options.bootstrap.into_iter().filter_map(|BootstrapNode { name, .. }| name).collect();
-        let config = dht::Config {
-            bootstrap,
-            nodes,
-            ephemeral: options.ephemeral,
-            firewalled: options.firewalled,
-            test_reachability: options.test_reachability,
-            public_address: options.is_first.then_some(address),
-            server_port: address.port(),
-            ..dht::Config::default()
-        };
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(io::Error::other)?;
-        let wall_clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let dht = Dht::new(Config { dht: config, wall_clock }, seed, Instant::now());
-        Ok(Self { sockets, received, dht, names, remembered })
-    }
-
-    pub(super) fn address(&self) -> SocketAddrV4 {
-        self.sockets.address()
-    }
-
-    pub(super) fn udx(&self) -> Udx {
-        self.sockets.udx().clone()
-    }
-}
-
-async fn resolve(names: Vec<(String, u16)>) -> Vec<SocketAddrV4> {
-    let mut found = Vec::new();
-    for (name, port) in names {
-        match tokio::net::lookup_host((name.as_str(), port)).await {
-            Ok(addresses) => found.extend(addresses.filter_map(|address| match address {
-                SocketAddr::V4(address) => Some(address),
-                SocketAddr::V6(_) => None,
-            })),
-            Err(error) => tracing::debug!(%error, name, "a bootstrap node cannot be found"),
-        }
-    }
-    found
-}
 
 /// Is the node there for others?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,10 +55,12 @@ struct Driver {
     dht: Dht,
     sockets: Sockets,
     streams: Streams,
+    relaying: Relaying,
     names: Vec<(String, u16)>,
     remembered: Option<Remembered>,
     listeners: HashMap<OperationId, mpsc::UnboundedSender<Event>>,
-    local_hosts: Vec<std::net::Ipv4Addr>,
+    local_hosts: Vec<Ipv4Addr>,
+    clocks: Clocks,
     presence: Presence,
     suspending: Vec<oneshot::Sender<()>>,
     /// Who waits for the end, and until when servers are taken back.
@@ -165,20 +72,23 @@ struct Driver {
 /// Drives the node until it is closed, or nobody holds it any more.
 pub(super) async fn run(
     bound: Bound,
+    handle: Handle,
     mut requests: mpsc::Receiver<Request>,
     mut dropped: mpsc::UnboundedReceiver<Dropped>,
     status: watch::Sender<Status>,
 ) {
-    let Bound { sockets, mut received, dht, names, remembered } = bound;
+    let Bound { sockets, mut received, dht, names, remembered, relay_pair } = bound;
     let (streams, mut heard) = Streams::new();
     let mut driver = Driver {
         dht,
         sockets,
         streams,
+        relaying: Relaying::new(handle, relay_pair),
         names,
         remembered,
         listeners: HashMap::new(),
         local_hosts: Vec::new(),
+        clocks: Clocks::now(),
         presence: Presence::There,
         suspending: Vec::new(),
         closing: None,
@@ -206,7 +116,7 @@ pub(super) async fn run(
         }
         if lookups.is_empty() && driver.is_lost() && next_lookup <= Instant::now() {
             next_lookup = Instant::now() + RESOLVE_EVERY;
-            lookups.spawn(resolve(driver.names.clone()));
+            lookups.spawn(bound::resolve(driver.names.clone()));
         }
         let due = driver.due();
         tokio::select! {
@@ -225,6 +135,7 @@ pub(super) async fn run(
             }
             Some(arrival) = received.others.recv() => driver.others(arrival, &mut received.others),
             Some(heard) = heard.recv() => driver.heard(heard),
+            Some(outcome) = driver.relaying.next() => driver.relaying(outcome),
             () = tokio::time::sleep_until(due.into()) => driver.timeout(),
             Some(Ok(nodes)) = lookups.join_next() => driver.dht.add_bootstrap(Instant::now(), nodes),
             _ = remember.tick() => driver.remember().await,
@@ -328,11 +239,20 @@ impl Driver {
                     self.dht.give_up(Instant::now(), stream);
                 }
             }
-            Event::Established(established) => self.streams.established(&self.sockets, *established),
-            Event::Meet(meeting) => self.meet(meeting),
-            Event::Moved(established) => self.moved(*established),
-            Event::GivenUp { stream } => self.streams.give_up(stream),
-            Event::DialFailed { stream, error } => self.streams.dial_failed(stream, error),
+            Event::Established(established) => {
+                self.relaying.end(established.stream);
+                self.streams.established(&self.sockets, *established);
+            }
+            Event::Meet(meeting) => self.relaying.begin(meeting),
+            Event::Moved(established) => self.moved(&established),
+            Event::GivenUp { stream } => {
+                self.relaying.end(stream);
+                self.streams.give_up(stream);
+            }
+            Event::DialFailed { stream, error } => {
+                self.relaying.end(stream);
+                self.streams.dial_failed(stream, error);
+            }
             Event::Rested => self.rested(),
         }
     }
@@ -348,100 +268,6 @@ impl Driver {
         }
     }
 
-    fn meet(&mut self, meeting: connect::Meeting) {
-        self.dht.met(Instant::now(), meeting.stream, false);
-    }
-
-    fn moved(&mut self, _established: connect::Established) {}
-
-    fn requested(&mut self, request: Request) {
-        let now = Instant::now();
-        match request {
-            Request::Begin { act, events } => {
-                // Who is suspended finds nothing.
-                if self.presence == Presence::There {
-                    let operation = act(&mut self.dht, now);
-                    self.listeners.insert(operation, events);
-                }
-            }
-            Request::Listen { pair, options, reply } => {
-                let server = target_of(&pair.public_key());
-                let accepts = self.dht.listen(now, &pair, options).then(|| self.streams.serve(server));
-                if reply.send(accepts).is_err() {
-                    self.dht.close_server(now, server);
-                }
-            }
-            Request::Unlisten { server, done } => {
-                if let Some(served) = self.streams.servers.get_mut(&server) {
-                    served.closed.push(done);
-                    self.dht.close_server(now, server);
-                }
-            }
-            Request::Dial { stream, dialing, reply } => {
-                self.streams.dial(stream, reply);
-                self.dht.dial(now, *dialing);
-            }
-            Request::Suspend(done) => {
-                self.suspending.push(done);
-                match self.presence {
-                    Presence::There => {
-                        self.presence = Presence::Leaving;
-                        self.dht.suspend(now);
-                    }
-                    Presence::Leaving | Presence::Suspended => {}
-                }
-            }
-            Request::Resume => {
-                if self.presence != Presence::There {
-                    self.presence = Presence::There;
-                    self.suspending.clear();
-                    self.look_around();
-                    self.dht.resume(now);
-                }
-            }
-            Request::NetworkChanged => {
-                self.renewals += 1;
-                self.dht.network_changed(now);
-            }
-            Request::Close(done) => {
-                let servers: Vec<Id> = self.streams.servers.keys().copied().collect();
-                for server in servers {
-                    self.dht.close_server(now, server);
-                }
-                self.closing = Some((done, now + CLOSING));
-            }
-        }
-    }
-
-    fn dropped(&mut self, dropped: Dropped) {
-        let now = Instant::now();
-        match dropped {
-            Dropped::Dial(stream) => {
-                self.streams.forget_dial(stream);
-                self.dht.give_up(now, stream);
-            }
-            Dropped::Server(server) => self.dht.close_server(now, server),
-        }
-    }
-
-    /// Nobody knows of us any more.
-    fn rested(&mut self) {
-        if self.presence == Presence::There {
-            return;
-        }
-        self.presence = Presence::Suspended;
-        self.listeners.clear();
-    }
-
-    /// Whoever wanted that is told so, once it can be seen.
-    fn tell_suspended(&mut self) {
-        if self.presence == Presence::Suspended {
-            for done in self.suspending.drain(..) {
-                let _ = done.send(());
-            }
-        }
-    }
-
     /// Has the end come?
     fn take_end(&mut self) -> Option<oneshot::Sender<()>> {
         let (_, end) = self.closing.as_ref()?;
@@ -450,8 +276,12 @@ impl Driver {
         if over { self.closing.take().map(|(done, _)| done) } else { None }
     }
 
-    /// Is this machine elsewhere?
+    /// Was this machine asleep, or is it elsewhere?
     fn look_around(&mut self) {
+        let slept = self.clocks.have_slept(SystemTime::now(), Instant::now());
+        if slept && self.presence == Presence::There {
+            self.dht.woken(Instant::now());
+        }
         let hosts = self.sockets.local_hosts();
         if hosts == self.local_hosts {
             return;

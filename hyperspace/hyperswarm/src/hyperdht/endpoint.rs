@@ -135,13 +135,19 @@ pub struct Endpoint {
 
 #[derive(Debug)]
 struct Inner {
+    handle: Handle,
+    status: watch::Receiver<Status>,
+    address: SocketAddrV4,
+    task: tokio::task::AbortHandle,
+}
+
+/// By which the task is told what to do. Does not keep it.
+#[derive(Clone, Debug)]
+pub(super) struct Handle {
     requests: mpsc::Sender<Request>,
     /// Each is sent once for something that was begun by a request.
     dropped: mpsc::UnboundedSender<Dropped>,
-    status: watch::Receiver<Status>,
-    address: SocketAddrV4,
     udx: Udx,
-    task: tokio::task::AbortHandle,
 }
 
 impl Endpoint {
@@ -153,8 +159,10 @@ impl Endpoint {
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (dropped, of_dropped) = mpsc::unbounded_channel();
         let (sender, status) = watch::channel(Status::default());
-        let task = tokio::spawn(driver::run(bound, receiver, of_dropped, sender)).abort_handle();
-        Ok(Self { inner: Arc::new(Inner { requests, dropped, status, address, udx, task }) })
+        let handle = Handle { requests, dropped, udx };
+        let run = driver::run(bound, handle.clone(), receiver, of_dropped, sender);
+        let task = tokio::spawn(run).abort_handle();
+        Ok(Self { inner: Arc::new(Inner { handle, status, address, task }) })
     }
 
     /// Where others find it, as it sees itself. Bound to no address, it is there on this
@@ -165,7 +173,7 @@ impl Endpoint {
 
     /// Its sockets and streams.
     pub fn udx(&self) -> &Udx {
-        &self.inner.udx
+        &self.inner.handle.udx
     }
 
     /// How it is.
@@ -201,12 +209,12 @@ impl Endpoint {
     }
 
     async fn request(&self, request: Request) -> Result<(), DhtError> {
-        self.inner.requests.send(request).await.map_err(|_| DhtError::Closed)
+        self.inner.handle.requests.send(request).await.map_err(|_| DhtError::Closed)
     }
 
     /// Why nothing more comes.
     fn why(&self) -> DhtError {
-        let suspended = self.inner.status.borrow().suspended && !self.inner.requests.is_closed();
+        let suspended = self.inner.status.borrow().suspended && !self.inner.handle.requests.is_closed();
         if suspended { DhtError::Suspended } else { DhtError::Closed }
     }
 
@@ -358,7 +366,7 @@ impl Endpoint {
             // It is gone either way.
             let _ = wait.await;
         }
-        self.inner.requests.closed().await;
+        self.inner.handle.requests.closed().await;
     }
 }
 

@@ -230,6 +230,14 @@ impl Dht {
         self.drain(now);
     }
 
+    /// The machine was asleep, and its clock with it: whoever drives this noticed by another.
+    pub fn woken(&mut self, now: Instant) {
+        self.node.wake_up();
+        self.events.push_back(Event::Woken);
+        self.announce_again(now);
+        self.drain(now);
+    }
+
     /// The network of this machine has changed.
     pub fn network_changed(&mut self, now: Instant) {
         self.announce_again(now);

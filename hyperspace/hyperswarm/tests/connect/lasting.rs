@@ -2,9 +2,9 @@
 //! when their own network changes.
 
 use crate::network::{Connected, Network};
-use crate::peer::{PATIENCE, Peer, announced, grown, join, listen, reach};
+use crate::peer::{News, PATIENCE, Peer, announced, grown, join, listen, reach};
 use hyperswarm::KeyPair;
-use hyperswarm::hyperdht::{DialError, target_of};
+use hyperswarm::hyperdht::{DialError, Event, target_of};
 use std::time::Duration;
 
 fn pair(seed: u8) -> KeyPair {
@@ -89,6 +89,18 @@ fn who_wakes_up_is_found_again() {
     network.sleep(server, false);
     announced(&mut network, server, target_of(&pair(2).public_key()));
     check(&mut network, client, server).expect("it is there again");
+}
+
+#[test]
+fn who_is_told_that_it_slept_announces_itself_at_once() {
+    let (mut network, client, server) = world(6);
+    network.run(Duration::from_secs(10));
+    network.events(server);
+    network.with(server, |peer, now| peer.act(now, |dht, now| dht.woken(now)));
+    network.run(Duration::from_secs(2));
+    let listening = News::Dht(Event::Listening { server: target_of(&pair(2).public_key()) });
+    assert!(network.events(server).contains(&listening));
+    check(&mut network, client, server).expect("it is found");
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod nats;
 #[path = "../dht/network.rs"]
 mod network;
 mod peer;
+mod relayed;
 mod sockets;

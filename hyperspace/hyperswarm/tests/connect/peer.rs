@@ -38,6 +38,8 @@ pub struct Peer {
     out: VecDeque<Transmit>,
     pub established: Vec<Established>,
     next_stream: u32,
+    /// Is it to be met at a third peer, when that is asked for? The test does it.
+    pub relay_through: Option<[u8; 32]>,
 }
 
 fn id(socket: Socket) -> SocketId {
@@ -72,6 +74,7 @@ impl Peer {
             out: VecDeque::new(),
             established: Vec::new(),
             next_stream: 1,
+            relay_through: None,
         }
     }
 
@@ -108,7 +111,7 @@ impl Peer {
                 key,
                 pair: pair.clone(),
                 relay_addresses: Vec::new(),
-                relay_through: None,
+                relay_through: self.relay_through,
                 local_connection: true,
                 fast_open: true,
                 holepunch: true,
@@ -140,6 +143,50 @@ impl Peer {
         self.established.push(established.clone());
     }
 
+    /// A stream that is relayed has a direct way.
+    fn moved(&mut self, established: &Established) {
+        let path = Path {
+            socket: id(established.socket),
+            remote: established.remote.into(),
+            id: established.remote_stream,
+        };
+        self.mux.update(established.stream, |stream| {
+            stream.change_remote(path);
+            stream.send_message(Vec::new().into())
+        });
+        self.mux.set_firewall(established.stream, Box::new(|_, _| Verdict::Take));
+    }
+
+    /// A third peer brings our stream together with another: it is to go to that one's
+    /// stream, and says who we are.
+    pub fn meet_at(&mut self, now: Instant, established: &Established, at: SocketAddrV4, number: u32) {
+        let path = Path { socket: id(Socket::Client), remote: at.into(), id: number };
+        let hello = established.keys.public_key;
+        self.mux.update(established.stream, |stream| {
+            stream.connect(now, path);
+            stream.write(&hello)
+        });
+        self.dht.met(now, established.stream, true);
+        self.settle(now);
+    }
+
+    /// Passes on between two streams of others.
+    pub fn relay(&mut self, now: Instant, ends: [u32; 2]) -> [u32; 2] {
+        let numbers = [1001, 1002];
+        for (number, end) in numbers.into_iter().zip(ends) {
+            self.mux.open(now, number, Arc::new(udx::Config::default())).expect("its number is free");
+            self.mux.set_firewall(number, Box::new(move |_, _| Verdict::Connect(end)));
+        }
+        assert!(self.mux.relay(numbers[0], numbers[1]) && self.mux.relay(numbers[1], numbers[0]));
+        numbers
+    }
+
+    /// And no longer.
+    pub fn end_relay(&mut self, now: Instant) {
+        [1001, 1002].into_iter().for_each(|number| self.close(number));
+        self.settle(now);
+    }
+
     fn happened(&mut self, now: Instant, event: Event) {
         match &event {
             Event::OpenSocket { socket } => {
@@ -151,7 +198,7 @@ impl Peer {
             }
             Event::Accepting { stream, .. } => self.open(now, *stream),
             Event::Established(established) => self.established(now, established),
-            Event::Meet(meeting) => self.dht.met(now, meeting.stream, false),
+            Event::Moved(established) => self.moved(established),
             Event::GivenUp { stream } | Event::DialFailed { stream, .. } => self.close(*stream),
             _ => {}
         }

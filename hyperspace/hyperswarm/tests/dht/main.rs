@@ -3,6 +3,7 @@
 mod announcing;
 mod hostile;
 mod lookups;
+#[allow(dead_code, reason = "the tests of connections use the rest of it")]
 mod network;
 mod reaching;
 mod swarm;

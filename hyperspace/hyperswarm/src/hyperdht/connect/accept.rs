@@ -12,13 +12,17 @@ use super::super::noise_payload::{
 use super::super::wire::{command, constant};
 use super::exchange::Pending;
 use super::local::best_match;
+use super::meet::Third;
 use super::timers::Timer;
 use super::{Established, MAX_HANDSHAKES, Meeting, PATIENCE};
 use crate::dht::{Id, Incoming, Socket, is_private};
 use crate::hash::{Hash, hash};
 use crate::noise::{Handshake, Keys, Pattern};
 use std::net::SocketAddrV4;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long it may take the other side to begin to punch, when it was met at a third peer.
+const AT_LEISURE: Duration = Duration::from_secs(60);
 
 /// How far one has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +31,8 @@ pub(super) enum Step {
     Open { until: Instant },
     /// Both are trying to get through.
     Punching,
-    /// It is met at a third peer, or will be.
-    Relayed { met: bool },
+    /// It will be met at a third peer, or not at all.
+    Waiting,
     /// It is over, and remembered until then.
     Over { until: Instant },
 }
@@ -48,7 +52,7 @@ pub(super) struct Accepting {
     pub round: u64,
     /// A step of the agreement on punching that is to be answered.
     pub pending: Option<Pending>,
-    pub is_relayed: bool,
+    pub third: Third,
 }
 
 /// What the first message said.
@@ -174,7 +178,7 @@ impl Dht {
             secret: None,
             round: 0,
             pending: None,
-            is_relayed: false,
+            third: Third::None,
         };
         self.connect.accepting.insert(stream, accepting);
         self.connect.timers.set(Timer::Accepting(stream), now + PATIENCE);
@@ -209,7 +213,7 @@ impl Dht {
             let is_initiator = through.is_some();
             self.connect.punches.relayed += 1;
             if let Some(accepting) = self.connect.accepting.get_mut(&stream) {
-                accepting.is_relayed = true;
+                accepting.third = Third::Waited;
             }
             let established = Box::new(established);
             self.say(Event::Meet(Meeting { stream, through: meeting, is_initiator, established }));
@@ -251,7 +255,7 @@ impl Dht {
             Step::Open { until } | Step::Over { until } => {
                 self.connect.timers.set(Timer::Accepting(stream), until);
             }
-            Step::Punching | Step::Relayed { .. } => self.connect.timers.clear(Timer::Accepting(stream)),
+            Step::Punching | Step::Waiting => self.connect.timers.clear(Timer::Accepting(stream)),
         }
     }
 
@@ -282,7 +286,7 @@ impl Dht {
         if matches!(accepting.step, Step::Over { .. }) {
             return;
         }
-        let was_met = accepting.step == Step::Relayed { met: true };
+        let was_met = accepting.third == Third::Met;
         if let Some(established) = self.established(stream, socket, from) {
             let established = Box::new(established);
             self.say(if was_met { Event::Moved(established) } else { Event::Established(established) });
@@ -296,7 +300,7 @@ impl Dht {
         match accepting.step {
             Step::Open { .. } => self.accepting_failed(now, stream),
             Step::Over { .. } => self.remove_accepting(now, stream),
-            Step::Punching | Step::Relayed { .. } => {}
+            Step::Punching | Step::Waiting => {}
         }
     }
 
@@ -305,10 +309,11 @@ impl Dht {
         self.close_puncher(now, stream);
         let Some(accepting) = self.connect.accepting.get_mut(&stream) else { return };
         accepting.pending = None;
-        match accepting.step {
-            Step::Over { .. } | Step::Relayed { .. } => {}
-            _ if accepting.is_relayed => self.set_step(now, stream, Step::Relayed { met: false }),
-            _ => self.end_accepting(now, stream),
+        match (accepting.step, accepting.third) {
+            (Step::Over { .. }, _) => {}
+            (_, Third::None) => self.end_accepting(now, stream),
+            (_, Third::Waited) => self.set_step(now, stream, Step::Waiting),
+            (_, Third::Met) => self.set_step(now, stream, Step::Over { until: now + PATIENCE }),
         }
     }
 
@@ -326,14 +331,13 @@ impl Dht {
 
     /// The third peer has brought us together, or has not.
     pub(super) fn accepting_met(&mut self, now: Instant, stream: u32, well: bool) {
-        let has_puncher = self.connect.punchers.contains_key(&stream);
         let Some(accepting) = self.connect.accepting.get_mut(&stream) else { return };
-        accepting.is_relayed = well;
+        accepting.third = if well { Third::Met } else { Third::None };
         match accepting.step {
-            Step::Over { .. } => {}
-            Step::Relayed { .. } if !well => self.end_accepting(now, stream),
-            _ if well => self.set_step(now, stream, Step::Relayed { met: true }),
-            Step::Punching if !has_puncher => self.end_accepting(now, stream),
+            Step::Waiting if well => self.set_step(now, stream, Step::Over { until: now + PATIENCE }),
+            Step::Waiting => self.end_accepting(now, stream),
+            // There is time for a direct way.
+            Step::Open { .. } if well => self.set_step(now, stream, Step::Open { until: now + AT_LEISURE }),
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use super::super::signing::target_of;
 use super::super::wire::{command, constant};
 use super::meet::Met;
 use super::timers::Timer;
-use super::{Asked, DialError, For};
+use super::{Asked, DialError, For, OVER_A_NODE};
 use crate::dht::{Answer, Asking, Id, Socket};
 use crate::key_pair::{KeyPair, PublicKey};
 use crate::noise::{Handshake, Pattern};
@@ -195,6 +195,7 @@ impl Dht {
             let envelope = Envelope { mode: Mode::FromClient, noise, peer: None, relay: None };
             let asking = Asking {
                 value: Some(envelope.encode()),
+                timeout: Some(OVER_A_NODE),
                 ..Asking::new(node, command::PEER_HANDSHAKE, dial.target)
             };
             match self.node.ask(now, &asking) {

@@ -8,6 +8,7 @@ use super::super::envelope::{Holepunch, Mode};
 use super::super::holepunch::HolepunchPayload;
 use super::super::node::Dht;
 use super::super::noise_payload::{Firewall, handshake_error};
+use super::meet::Third;
 use crate::dht::tokens::equal;
 use crate::dht::{Incoming, Socket};
 use std::net::SocketAddrV4;
@@ -94,7 +95,8 @@ impl Dht {
             if is_random && !goes_on && !self.random_is_free(now) {
                 self.connect.punches.try_later += 1;
                 error = handshake_error::TRY_LATER;
-                if !self.connect.accepting.get(&stream).is_some_and(|accepting| accepting.is_relayed) {
+                if self.connect.accepting.get(&stream).is_none_or(|accepting| accepting.third == Third::None)
+                {
                     return self.abort(now, stream, &pending.request, pending.peer, error);
                 }
             } else {

@@ -11,7 +11,7 @@ use super::super::noise_payload::{Firewall, Relay, handshake_error};
 use super::super::wire::command;
 use super::puncher::LOW_TTL;
 use super::timers::Timer;
-use super::{Asked, DialError};
+use super::{Asked, DialError, OVER_A_NODE};
 use crate::dht::tokens::equal;
 use crate::dht::{Answer, Asking};
 use std::net::SocketAddrV4;
@@ -137,6 +137,7 @@ impl Dht {
         let socket = self.connect.punchers.get(&stream).map(super::Puncher::main);
         let asking = Asking {
             value: Some(envelope.encode()),
+            timeout: Some(OVER_A_NODE),
             socket,
             ..Asking::new(by.relay, command::PEER_HOLEPUNCH, dial.target)
         };

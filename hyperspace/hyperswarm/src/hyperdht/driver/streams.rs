@@ -5,7 +5,7 @@ use super::super::connect::{DialError, Established};
 use super::super::endpoint::Dialed;
 use super::sockets::Sockets;
 use crate::dht::Id;
-use crate::udx::{Config, SocketId, UdxStream, Verdict};
+use crate::udx::{Config, SocketId, UdxSocket, UdxStream, Verdict, Way};
 use std::collections::HashMap;
 use std::net::{SocketAddr, SocketAddrV4};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -132,29 +132,50 @@ impl Streams {
 
     /// There is a way to a peer: whoever waits for it gets it.
     pub(super) fn established(&mut self, sockets: &Sockets, established: Established) {
-        let Established { stream: id, server, socket, remote, remote_stream, keys, relay_addresses } =
-            established;
+        let Some(socket) = sockets.get(established.socket).cloned() else { return };
+        let path = (socket, established.remote_stream, established.remote);
+        self.hand_on(established, path, false);
+    }
+
+    /// A peer was met at a third one: the stream leads there, for now. What is to be done
+    /// with it later can be done by what is given.
+    pub(super) fn met(
+        &mut self,
+        established: Established,
+        path: (UdxSocket, u32, SocketAddrV4),
+    ) -> Option<Way> {
+        self.hand_on(established, path, true)
+    }
+
+    fn hand_on(
+        &mut self,
+        established: Established,
+        (socket, remote_stream, remote): (UdxSocket, u32, SocketAddrV4),
+        is_relayed: bool,
+    ) -> Option<Way> {
+        let Established { stream: id, server, keys, relay_addresses, .. } = established;
         let (stream, reply) = match server {
-            Some(_) => (self.accepting.remove(&id), None),
-            None => match self.dials.remove(&id) {
-                Some((stream, reply)) => (Some(stream), Some(reply)),
-                None => (None, None),
-            },
+            Some(_) => (self.accepting.remove(&id)?, None),
+            None => self.dials.remove(&id).map(|(stream, reply)| (stream, Some(reply)))?,
         };
-        let (Some(stream), Some(socket)) = (stream, sockets.get(socket)) else { return };
-        stream.connect(socket, remote_stream, remote.into());
-        // The other side may have more than one way to us.
-        stream.set_firewall(|_, _| Verdict::Take);
+        stream.connect(&socket, remote_stream, remote.into());
+        if !is_relayed {
+            // The other side may have more than one way to us.
+            stream.set_firewall(|_, _| Verdict::Take);
+        }
+        let way = stream.way();
         let dialed = Dialed {
             remote_public_key: keys.remote_public_key,
             opening: keys.into(),
             stream,
+            socket,
             remote_address: remote.into(),
             relay_addresses,
             is_initiator: server.is_none(),
-            is_relayed: false,
+            is_relayed,
         };
         match (reply, server.and_then(|server| self.servers.get(&server))) {
+            // Whoever dialled may have gone: then so does the stream.
             (Some(reply), _) => drop(reply.send(Ok(dialed))),
             (None, Some(served)) => {
                 if served.accepted.try_send(dialed).is_err() {
@@ -163,5 +184,6 @@ impl Streams {
             }
             (None, None) => {}
         }
+        Some(way)
     }
 }

@@ -3,12 +3,12 @@
 use super::super::connect::{DialError, Dialing, ListenOptions};
 use super::super::driver::{Accepts, Dropped, Request};
 use super::super::signing::target_of;
-use super::{DhtError, Endpoint};
+use super::{DhtError, Endpoint, Handle};
 use crate::connection::{self, Connection, ConnectionError};
 use crate::dht::Id;
 use crate::key_pair::{KeyPair, PublicKey};
 use crate::secret_stream::Opening;
-use crate::udx::{Config, UdxStream};
+use crate::udx::{Config, UdxSocket, UdxStream};
 use std::fmt;
 use std::future::Future;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -52,6 +52,8 @@ pub struct Dialed {
     pub remote_public_key: PublicKey,
     /// The stream.
     pub stream: UdxStream,
+    /// The socket of ours by which it goes.
+    pub socket: UdxSocket,
     /// What was agreed on.
     pub opening: Opening,
     /// Where it is.
@@ -166,8 +168,8 @@ impl Endpoint {
         Ok(Server {
             id: target_of(&pair.public_key()),
             accepts,
-            requests: self.inner.requests.clone(),
-            dropped: self.inner.dropped.clone(),
+            requests: self.inner.handle.requests.clone(),
+            dropped: self.inner.handle.dropped.clone(),
             closed: false,
         })
     }
@@ -177,9 +179,19 @@ impl Endpoint {
     /// That the handshake is done proves who the peer is; that the way leads there is known
     /// only when something has come by it.
     pub async fn dial(&self, key: &PublicKey, options: DialOptions) -> Result<Dialed, DialError> {
+        self.inner.handle.dial(key, options).await
+    }
+}
+
+impl Handle {
+    pub(in super::super) async fn dial(
+        &self,
+        key: &PublicKey,
+        options: DialOptions,
+    ) -> Result<Dialed, DialError> {
         let DialOptions { pair, relay_addresses, relay_through, local_connection, fast_open, holepunch } =
             options;
-        let stream = self.inner.udx.stream(Config::default()).map_err(|_| DialError::NoResources)?;
+        let stream = self.udx.stream(Config::default()).map_err(|_| DialError::NoResources)?;
         let id = stream.id();
         let dialing = Box::new(Dialing {
             stream: id,
@@ -192,8 +204,9 @@ impl Endpoint {
             holepunch,
         });
         let (reply, dialed) = oneshot::channel();
-        let mut waiting = Waiting { dropped: &self.inner.dropped, stream: None };
-        self.request(Request::Dial { stream, dialing, reply }).await.map_err(|_| DialError::Closed)?;
+        let mut waiting = Waiting { dropped: &self.dropped, stream: None };
+        let request = Request::Dial { stream, dialing, reply };
+        self.requests.send(request).await.map_err(|_| DialError::Closed)?;
         waiting.stream = Some(id);
         let dialed = dialed.await.unwrap_or(Err(DialError::Closed));
         waiting.stream = None;
