@@ -63,7 +63,7 @@ impl Npm {
     }
 
     async fn node(&mut self, stays: bool) -> u64 {
-        self.ask(json!({ "do": "node", "stays": stays })).await["number"].as_u64().expect("a number")
+        self.ask(json!({ "do": "node", "stays": stays })).await.as_u64().expect("a number")
     }
 }
 
@@ -330,7 +330,8 @@ async fn over_relays() {
 
         // Our server asks for it, and then the client.
         for (asks, number) in [(true, 10 + turn as u8), (false, 20 + turn as u8)] {
-            let choice: hyperswarm::hyperdht::connect::RelayChoice = std::sync::Arc::new(move || Some(through));
+            let choice: hyperswarm::hyperdht::connect::RelayChoice =
+                std::sync::Arc::new(move || Some(through));
             let options = ListenOptions {
                 relay_through: asks.then_some(choice),
                 share_local_address: false,

@@ -91,13 +91,13 @@ function commands (bootstrap) {
   const through = ({ relayThrough, ...options }) =>
     relayThrough ? { relayThrough: bytes(relayThrough), ...options } : options
   return {
-    // One more node, as they are by default, or one that stays.
+    // One more node that takes it that it cannot be reached, or one that stays.
     node: async ({ stays }) => {
-      const options = stays ? { ephemeral: false, firewalled: false } : {}
+      const options = stays ? { ephemeral: false, firewalled: false } : { quickFirewall: false }
       const node = new DHT({ bootstrap, host, port: 0, ...options })
       await node.fullyBootstrapped()
       nodes.push(node)
-      return { number: nodes.length - 1, firewalled: node.firewalled }
+      return nodes.length - 1
     },
     serve: async ({ node, seed, ...options }) => {
       const server = nodes[node].createServer(through(options), echo)
