@@ -8,6 +8,8 @@
 mod connections;
 mod dialling;
 mod flushing;
+mod reachable;
+mod topic;
 mod topics;
 
 use super::config::Config;
@@ -27,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use topics::{Stage, Topic};
+use topic::{Stage, Topic};
 
 /// How long a server that could not be had is not tried again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(10);

@@ -1,20 +1,24 @@
 //! The task of a swarm: does what its [`Core`] wants, by a network, and tells it what came
 //! of that.
 
+mod clock;
+mod commands;
+mod listening;
 mod queries;
 
 use super::core::Core;
 use super::gate::Gate;
-use super::handle::{Command, Connected, ConnectionStatus, Event, Options, Status};
+use super::handle::{Command, Connected, Event, Options};
 use super::net::{Change, Dialling, Listener, Net, Path};
 use super::types::{Action, CloseReason, ConnectionId, Ended, Event as CoreEvent, Stats, WaitId};
 use crate::connection::{Connection, Sender};
 use crate::key_pair::PublicKey;
+use clock::Clock;
 use queries::Told;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -28,11 +32,6 @@ const INCOMING: usize = 16;
 
 /// Longer than any dialling takes.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(90);
-
-/// How often the wall clock is compared, and how much it must have gained for the machine to
-/// have slept.
-const CLOCK_EVERY: Duration = Duration::from_secs(15);
-const SLEPT: Duration = Duration::from_secs(15);
 
 /// What a task of the driver has come to.
 enum Done<N: Net> {
@@ -224,55 +223,6 @@ impl<N: Net> Driver<N> {
         }
     }
 
-    fn listen(&mut self) {
-        let net = Arc::clone(&self.net);
-        let (pair, gate) = (self.options.pair.clone(), Arc::clone(&self.gate));
-        let relays = self.options.relay_through.clone();
-        let (sender, receiver) = mpsc::channel(INCOMING);
-        self.binding = Some(true);
-        self.tasks.spawn(async move {
-            let listener = net.listen(pair, gate, relays, sender).await;
-            Done::Bound(listener.ok(), receiver)
-        });
-    }
-
-    fn bound(&mut self, listener: Option<N::Listener>, incoming: mpsc::Receiver<N::Path>) {
-        if self.binding.take() == Some(false) {
-            return self.unlisten_now(listener);
-        }
-        let Some(listener) = listener else { return self.core.listening(now(), false) };
-        let announced = listener.announced();
-        let task = self.tasks.spawn(async {
-            announced.await;
-            Done::Announced
-        });
-        self.announcing = Some(task);
-        self.listener = Some(listener);
-        self.incoming = Some(incoming);
-    }
-
-    fn unlisten(&mut self) {
-        if let Some(is_wanted) = &mut self.binding {
-            *is_wanted = false;
-            return;
-        }
-        if let Some(task) = self.announcing.take() {
-            task.abort();
-        }
-        self.incoming = None;
-        let listener = self.listener.take();
-        self.unlisten_now(listener);
-    }
-
-    fn unlisten_now(&mut self, listener: Option<N::Listener>) {
-        self.tasks.spawn(async move {
-            if let Some(listener) = listener {
-                listener.close().await;
-            }
-            Done::Unlistened
-        });
-    }
-
     fn dial(
         &mut self,
         id: ConnectionId,
@@ -397,75 +347,6 @@ impl<N: Net> Driver<N> {
             Done::Unlistened => self.core.unlistened(now),
         }
     }
-
-    fn status(&self) -> Status {
-        let open = |(id, held): (&ConnectionId, &Held<N::Path>)| match held {
-            Held::Open { sender, way, since } => Some(ConnectionStatus {
-                id: *id,
-                public_key: sender.remote_public_key(),
-                remote_address: way.remote,
-                is_initiator: sender.is_initiator(),
-                is_relayed: way.is_relayed,
-                since: *since,
-            }),
-            _ => None,
-        };
-        let mut connections: Vec<_> = self.connections.iter().filter_map(open).collect();
-        connections.sort_unstable_by_key(|connection| connection.id);
-        Status {
-            topics: self.core.topics().collect(),
-            connections,
-            peers: self.core.peers().collect(),
-            stats: self.core.stats(),
-        }
-    }
-
-    fn obey(&mut self, command: Command) -> std::ops::ControlFlow<()> {
-        let now = now();
-        match command {
-            Command::Join(session, topic, join) => self.core.join(now, session, topic, join),
-            Command::Leave(session, wait) => {
-                let wait = wait.map(|(id, sender)| {
-                    self.waits.insert(id, sender);
-                    id
-                });
-                self.core.leave(now, session, wait);
-            }
-            Command::Refresh(session) => self.core.refresh(now, session),
-            Command::FlushTopic(session, id, sender) => {
-                self.waits.insert(id, sender);
-                self.core.flush_topic(session, id);
-            }
-            Command::Flush(id, sender) => {
-                self.waits.insert(id, sender);
-                self.core.flush(id);
-            }
-            Command::JoinPeer(key) => self.core.join_peer(now, key),
-            Command::LeavePeer(key) => self.core.leave_peer(&key),
-            Command::Ban(key) => self.core.ban(now, key),
-            Command::Unban(key) => self.core.unban(&key),
-            Command::NetworkChanged => self.core.network_changed(now),
-            Command::Suspend(id, sender) => {
-                self.waits.insert(id, sender);
-                self.core.suspend(now, id);
-            }
-            Command::Resume => self.core.resume(now),
-            Command::Close(id, sender) => {
-                self.waits.insert(id, sender);
-                self.core.close(now, id);
-            }
-            Command::Expect(topic, id, sender) => {
-                self.waits.insert(id, sender);
-                self.core.expect(topic, id);
-            }
-            Command::Status(sender) => {
-                // Who asked may have gone.
-                let _ = sender.send(self.status());
-            }
-            Command::Stop => return std::ops::ControlFlow::Break(()),
-        }
-        std::ops::ControlFlow::Continue(())
-    }
 }
 
 fn now() -> std::time::Instant {
@@ -483,32 +364,5 @@ async fn accept<P>(incoming: &mut Option<mpsc::Receiver<P>>) -> Option<P> {
     match incoming {
         Some(incoming) => incoming.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Notices that the machine has slept: the wall clock went on meanwhile, the other did not.
-/// (If it was only set, a refresh too many does no harm.)
-struct Clock {
-    next: Instant,
-    wall: SystemTime,
-}
-
-impl Clock {
-    fn new() -> Self {
-        Self { next: Instant::now() + CLOCK_EVERY, wall: SystemTime::now() }
-    }
-
-    /// Waits until it has. May be cancelled.
-    async fn slept(&mut self) {
-        loop {
-            tokio::time::sleep_until(self.next).await;
-            let wall = SystemTime::now();
-            let gone = wall.duration_since(self.wall).unwrap_or_default();
-            self.wall = wall;
-            self.next = Instant::now() + CLOCK_EVERY;
-            if gone > CLOCK_EVERY + SLEPT {
-                return;
-            }
-        }
     }
 }

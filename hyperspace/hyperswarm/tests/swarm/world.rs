@@ -6,8 +6,7 @@
 
 use hyperswarm::dht::Id;
 use hyperswarm::swarm::{
-    Action, Ask, Config, ConnectionId, Core, CoreEvent, Ended, Found, Gate, Join, QueryId, SessionId, Stats,
-    WaitId,
+    Action, Ask, Config, ConnectionId, Core, CoreEvent, Ended, Found, Gate, Join, QueryId, SessionId, WaitId,
 };
 use hyperswarm::{KeyPair, PublicKey};
 use std::cmp::Reverse;
@@ -41,6 +40,9 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) % end
     }
 }
+
+mod happening;
+mod hosts;
 
 pub type Host = usize;
 type LinkId = u64;
@@ -409,140 +411,6 @@ impl World {
         }
     }
 
-    fn happens(&mut self, what: Happening) {
-        match what {
-            Happening::Wakes(host) => {
-                let due = self.hosts[host].core.poll_timeout();
-                if self.hosts[host].alive && due.is_some_and(|at| at <= self.now) {
-                    self.hosts[host].wake = None;
-                    self.with(host, |core, now| core.handle_timeout(now));
-                    let next = self.hosts[host].core.poll_timeout();
-                    assert!(next.is_none_or(|next| next > self.now), "it would never sleep");
-                }
-            }
-            Happening::Found(host, life, id, found) => {
-                if self.live(host, life) && self.hosts[host].asking.contains(&id) && self.hosts[host].online {
-                    self.with(host, |core, now| core.found(now, id, &found));
-                }
-            }
-            Happening::Asked(host, life, id, topic, ask) => {
-                if !self.live(host, life) || !self.hosts[host].asking.remove(&id) {
-                    return;
-                }
-                let (now, key) = (self.now, self.hosts[host].key);
-                let well = self.hosts[host].online;
-                if well {
-                    let records = self.records.entry(topic).or_default();
-                    match ask {
-                        Ask::Lookup => {}
-                        Ask::Announce { .. } => {
-                            records.insert(key, now);
-                        }
-                        Ask::Withdraw | Ask::WithdrawThere => {
-                            records.remove(&key);
-                        }
-                    }
-                }
-                let nodes = vec!["127.0.0.1:1".parse().expect("an address")];
-                self.with(host, |core, now| core.asked(now, id, if well { Ok(nodes) } else { Err(()) }));
-            }
-            Happening::Listening(host, life) => {
-                if self.live(host, life) {
-                    let well = self.hosts[host].online;
-                    self.hosts[host].listening = well;
-                    self.with(host, |core, now| core.listening(now, well));
-                }
-            }
-            Happening::Unlistened(host, life) => {
-                if self.live(host, life) {
-                    self.with(host, |core, now| core.unlistened(now));
-                }
-            }
-            Happening::Dialled(link, reached) => {
-                let Some(state) = self.links.get(&link) else { return };
-                let (dialler, over) = (state.dialler, state.over[0]);
-                if over || !self.live(dialler.host, dialler.life) {
-                    return;
-                }
-                if !reached {
-                    return self.tell_closed(dialler);
-                }
-                let way = self.way();
-                self.at(way, Happening::Arrives(link));
-                let life = self.links.get(&link).map_or(0, |state| self.hosts[state.to].life);
-                self.links.entry(link).and_modify(|state| state.life = life);
-                self.with(dialler.host, |core, now| core.opened(now, dialler.id));
-            }
-            Happening::Arrives(link) => self.arrives(link),
-            Happening::Answered(link) => {
-                if let Some(state) = self.links.get_mut(&link) {
-                    state.dialler_heard = true;
-                }
-            }
-            Happening::Ended(link, side) => {
-                let Some(state) = self.links.get_mut(&link) else { return };
-                let was_over = std::mem::replace(&mut state.over[side], true);
-                let end = if side == 0 { Some(state.dialler) } else { state.dialled };
-                if let Some(end) = end.filter(|_| !was_over) {
-                    self.tell_closed(end);
-                }
-            }
-            Happening::Unanswered(host, life) => {
-                if self.hosts[host].life == life && self.hosts[host].online && self.hosts[host].alive {
-                    return;
-                }
-                let gone = |link: &Link| {
-                    [Some(link.dialler), link.dialled]
-                        .into_iter()
-                        .flatten()
-                        .any(|end| end.host == host && end.life == life)
-                };
-                let links: Vec<LinkId> =
-                    self.links.iter().filter(|(_, link)| gone(link)).map(|(id, _)| *id).collect();
-                for link in links {
-                    let Some(state) = self.links.remove(&link) else { continue };
-                    for (side, end) in [Some(state.dialler), state.dialled].into_iter().enumerate() {
-                        if let Some(end) = end.filter(|_| !state.over[side]) {
-                            self.tell_closed(end);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn arrives(&mut self, link: LinkId) {
-        let Some(state) = self.links.get(&link) else { return };
-        let (to, dialler) = (state.to, state.dialler);
-        let machine = &self.hosts[to];
-        let there = machine.alive && machine.online && machine.listening && machine.life == state.life;
-        if state.over[1] {
-            return;
-        }
-        if !there {
-            return self.at(NOTICED, Happening::Ended(link, 0));
-        }
-        let key = self.hosts[dialler.host].key;
-        let existing = self.hosts[to].core.connection_with(&key);
-        let established = existing.and_then(|id| self.hosts[to].links.get(&id)).is_some_and(|link| {
-            // Who was dialled, has heard of the other from the beginning.
-            self.links.get(link).is_some_and(|link| link.dialler.host != to || link.dialler_heard)
-        });
-        let now = self.now;
-        // What is to be done for it needs to know which link it is.
-        match self.hosts[to].core.incoming(now, key, established) {
-            Some(id) => {
-                let life = self.hosts[to].life;
-                self.hosts[to].links.insert(id, link);
-                if let Some(state) = self.links.get_mut(&link) {
-                    state.dialled = Some(End { host: to, life, id });
-                }
-            }
-            None => self.end(link, to),
-        }
-        self.after(to);
-    }
-
     pub fn step(&mut self, until: Instant) -> bool {
         if self.queue.peek().is_none_or(|Reverse(next)| next.at > until) {
             self.now = until;
@@ -573,73 +441,5 @@ impl World {
             }
         }
         Some(self.now - started)
-    }
-
-    /// Kills a host: its swarm ends without a word.
-    pub fn kill(&mut self, host: Host) {
-        let life = self.hosts[host].life;
-        let machine = &mut self.hosts[host];
-        machine.alive = false;
-        machine.listening = false;
-        machine.links.clear();
-        machine.asking.clear();
-        machine.wake = None;
-        self.at(NOTICED, Happening::Unanswered(host, life));
-    }
-
-    /// Starts it again, with the same key and nothing else.
-    pub fn start(&mut self, host: Host) {
-        let (key, gate) = (self.hosts[host].key, Arc::clone(&self.hosts[host].gate));
-        let core = self.core(key, &gate);
-        let machine = &mut self.hosts[host];
-        machine.core = core;
-        machine.life += 1;
-        machine.alive = true;
-        machine.online = true;
-    }
-
-    /// Cuts a host off from the network, or joins it again.
-    pub fn set_online(&mut self, host: Host, online: bool) {
-        let life = self.hosts[host].life;
-        self.hosts[host].online = online;
-        if online {
-            // The DHT notices.
-            self.with(host, |core, now| core.network_changed(now));
-        } else {
-            self.at(NOTICED, Happening::Unanswered(host, life));
-        }
-    }
-
-    /// With whom a host has an open connection, and which link it is.
-    pub fn connected(&self, host: Host) -> BTreeMap<Host, u64> {
-        let machine = &self.hosts[host];
-        let open = |(key, other): (&PublicKey, &Host)| {
-            let id = machine.core.connection_with(key)?;
-            Some((*other, *machine.links.get(&id)?))
-        };
-        if machine.alive { self.by_key.iter().filter_map(open).collect() } else { BTreeMap::new() }
-    }
-
-    /// Do both have the same connection with each other?
-    pub fn are_connected(&self, a: Host, b: Host) -> bool {
-        let link = self.connected(a).get(&b).copied();
-        link.is_some() && link == self.connected(b).get(&a).copied()
-    }
-
-    /// Who has dialled it?
-    pub fn dialler(&self, link: u64) -> Option<Host> {
-        self.links.get(&link).map(|link| link.dialler.host)
-    }
-
-    pub fn all_connected(&self, hosts: &[Host]) -> bool {
-        hosts.iter().all(|a| hosts.iter().all(|b| a == b || self.are_connected(*a, *b)))
-    }
-
-    pub fn is_known(&self, topic: &Id, host: Host) -> bool {
-        self.records.get(topic).is_some_and(|records| records.contains_key(&self.hosts[host].key))
-    }
-
-    pub fn stats(&self, host: Host) -> Stats {
-        self.hosts[host].core.stats()
     }
 }

@@ -4,11 +4,10 @@
 //! the way may be dialled. There is one round at a time; who wants one while there is one,
 //! shares it, unless something else is wanted now than when it began.
 
-use super::{Core, LISTEN_AGAIN, Server};
+use super::topic::{Stage, Topic};
+use super::{Core, Server};
 use crate::dht::Id;
-use crate::key_pair::PublicKey;
-use crate::swarm::types::{Action, Ask, Event, Found, Join, QueryId, SessionId, TopicStatus, WaitId};
-use std::collections::{BTreeMap, HashSet};
+use crate::swarm::types::{Action, Ask, Event, Found, Join, QueryId, SessionId, WaitId};
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
@@ -22,96 +21,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How many of those that a round finds are remembered for the limit of the next.
 const MAX_DISCOVERED: usize = 64;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Between rounds.
-    Idle,
-    /// A round is to begin.
-    Queued,
-    /// A round begins when we are reachable.
-    Listening,
-    /// A round is under way.
-    Asking {
-        id: QueryId,
-        ask: Ask,
-        /// How many more may be dialled.
-        left: Option<usize>,
-    },
-    /// It is being taken back. If it is wanted again by then, a round begins after that.
-    Withdrawing(QueryId),
-}
-
-#[derive(Debug)]
-pub(super) struct Topic {
-    pub(super) number: u32,
-    sessions: BTreeMap<SessionId, Join>,
-    limit: Option<usize>,
-    /// What the last round wanted.
-    pub(super) is_server: bool,
-    pub(super) is_client: bool,
-    pub(super) stage: Stage,
-    /// Nodes that keep that we are there.
-    nodes: Vec<SocketAddrV4>,
-    /// What may have been left from an earlier run is taken back.
-    cleared: bool,
-    /// Whoever announced itself at the same time as we did, was not found: we look again.
-    look_again: bool,
-    /// Somebody may know that we are there.
-    is_told: bool,
-    failures: u32,
-    due: Option<Instant>,
-    /// It has just been put off, since it was late.
-    put_off: bool,
-    discovered: HashSet<PublicKey>,
-    /// How many peers are known because of it.
-    pub(super) known: usize,
-    flushing: Vec<WaitId>,
-    leaving: Vec<WaitId>,
-}
-
-impl Topic {
-    fn new(number: u32) -> Self {
-        Self {
-            number,
-            sessions: BTreeMap::new(),
-            limit: None,
-            is_server: false,
-            is_client: false,
-            stage: Stage::Idle,
-            nodes: Vec::new(),
-            cleared: false,
-            look_again: false,
-            is_told: false,
-            failures: 0,
-            due: None,
-            put_off: false,
-            discovered: HashSet::new(),
-            known: 0,
-            flushing: Vec::new(),
-            leaving: Vec::new(),
-        }
-    }
-
-    pub(super) fn leave_all(&mut self) {
-        self.sessions.clear();
-    }
-
-    fn wanted(&self) -> (bool, bool) {
-        let all = self.sessions.values();
-        all.fold((false, false), |(server, client), join| (server || join.server, client || join.client))
-    }
-
-    pub(super) fn status(&self, topic: Id, peers: usize) -> TopicStatus {
-        let (server, client) = self.wanted();
-        TopicStatus { topic, server, client, announced_by: self.nodes.len(), peers, is_busy: self.is_busy() }
-    }
-
-    /// Is a round wanted that has not ended?
-    pub(super) fn is_busy(&self) -> bool {
-        matches!(self.stage, Stage::Queued | Stage::Listening | Stage::Asking { .. })
-    }
-}
 
 impl Core {
     /// Wants a topic, from now on, or in another way than before. What neither wants to find
@@ -361,104 +270,5 @@ impl Core {
                 self.refresh_topic(now, &id);
             }
         }
-    }
-
-    /// Has it taken back that we are there.
-    pub(super) fn withdraw_topic(&mut self, now: Instant, id: &Id) {
-        let query = QueryId(self.number());
-        let Some(topic) = self.topics.get_mut(id) else { return };
-        if let Some(due) = topic.due.take() {
-            self.timers.remove(&(due, *id));
-        }
-        let mut partly = false;
-        match topic.stage {
-            Stage::Asking { id: asking, ask, .. } => {
-                self.queries.remove(&asking);
-                self.actions.push_back(Action::GiveUp(asking));
-                partly = matches!(ask, Ask::Announce { .. });
-            }
-            Stage::Withdrawing(_) => return,
-            _ => {}
-        }
-        let waits = std::mem::take(&mut topic.flushing);
-        self.events.extend(waits.into_iter().map(|wait| Event::Done(wait, false)));
-        if !topic.is_told {
-            self.withdrawn(now, id);
-            return self.begin_rounds(now);
-        }
-        topic.stage = Stage::Withdrawing(query);
-        // If we were just about to tell some more nodes, it is not known which.
-        let (ask, nodes) = if partly || topic.nodes.is_empty() {
-            (Ask::Withdraw, topic.nodes.clone())
-        } else {
-            (Ask::WithdrawThere, std::mem::take(&mut topic.nodes))
-        };
-        self.queries.insert(query, *id);
-        self.actions.push_back(Action::Ask { id: query, topic: *id, ask, nodes });
-        self.flush_topics_maybe(id);
-        self.begin_rounds(now);
-    }
-
-    /// Nobody knows any more that we are there.
-    fn withdrawn(&mut self, now: Instant, id: &Id) {
-        let Some(topic) = self.topics.get_mut(id) else { return };
-        topic.stage = Stage::Idle;
-        topic.is_told = false;
-        topic.nodes.clear();
-        let waits = std::mem::take(&mut topic.leaving);
-        self.events.extend(waits.into_iter().map(|wait| Event::Done(wait, true)));
-        if topic.sessions.is_empty() {
-            let waits = std::mem::take(&mut topic.flushing);
-            self.events.extend(waits.into_iter().map(|wait| Event::Done(wait, false)));
-            let number = topic.number;
-            self.topics.remove(id);
-            self.numbers.remove(&number);
-            self.forget_topic(number);
-            self.flush_topics_maybe(id);
-        } else {
-            self.refresh_topic(now, id);
-        }
-        self.stopped_maybe(now);
-    }
-
-    /// We are reachable under our key, or cannot be.
-    pub fn listening(&mut self, now: Instant, well: bool) {
-        if self.server != Server::Starting {
-            return;
-        }
-        self.server = if well { Server::Yes } else { Server::Failed(now + LISTEN_AGAIN) };
-        self.end_listening(now, well);
-    }
-
-    /// Topics go on that waited for that, and those that did without it are announced.
-    fn end_listening(&mut self, now: Instant, well: bool) {
-        let all: Vec<Id> = self.topics.keys().copied().collect();
-        for id in all {
-            let Some(topic) = self.topics.get_mut(&id) else { continue };
-            if topic.stage == Stage::Listening {
-                topic.stage = Stage::Queued;
-                self.turn.push_back(id);
-            } else if well && topic.is_server && topic.stage == Stage::Idle {
-                self.refresh_topic(now, &id);
-            }
-        }
-        self.begin_rounds(now);
-    }
-
-    /// We are reachable no more, since [`Action::Unlisten`], or for a reason of its own.
-    pub fn unlistened(&mut self, now: Instant) {
-        match self.server {
-            Server::Stopping => self.server = Server::No,
-            Server::Starting | Server::Yes => self.server = Server::Failed(now + LISTEN_AGAIN),
-            Server::No | Server::Failed(_) => return,
-        }
-        // It may be wanted again by now.
-        if self.server == Server::No && self.wants_server() {
-            self.server = Server::Starting;
-            self.actions.push_back(Action::Listen);
-        } else {
-            self.end_listening(now, false);
-        }
-        self.stopped_maybe(now);
     }
 }
