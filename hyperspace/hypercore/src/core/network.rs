@@ -38,9 +38,9 @@ impl LocalCore {
         Self { view: None, ..self.clone() }
     }
 
-    /// What was exchanged with peers about it, since it is replicated.
+    /// What was exchanged with peers about it, since there is replication of its store.
     pub fn traffic(&self) -> CoreTraffic {
-        self.replicated().map(|core| core.traffic()).unwrap_or_default()
+        self.network().map(|network| network.traffic(&self.shared.discovery_key)).unwrap_or_default()
     }
 
     /// Registers an extension: see [`Extension`]. The core is replicated while it is

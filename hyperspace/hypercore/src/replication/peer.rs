@@ -84,6 +84,8 @@ pub struct Peer {
     pub asked_manifest: bool,
     /// Where in which range.
     pub positions: HashMap<DemandId, Position>,
+    /// Blocks that it may send although we did not ask for them.
+    pub invited: u64,
     /// Blocks that came from it.
     pub downloaded: Traffic,
     /// Its extension messages with an empty name are about this one.
@@ -113,6 +115,7 @@ impl Peer {
             window: Window::default(),
             asked_manifest: false,
             positions: HashMap::new(),
+            invited: 0,
             downloaded: Traffic::default(),
             last_extension: String::new(),
             heard: now,

@@ -3,6 +3,9 @@
 //! What one peer asks about one core waits in an [`UploadQueue`] until there is room on its
 //! connection; [`answer`] then reads it straight from storage. Whoever drives this takes from
 //! the queues of all peers in turn.
+//!
+//! What a peer asks for need not be blocks: an extension may be asked which blocks somebody
+//! is about to need, and then [gives](UploadQueue::give) them along, which spares a round trip.
 
 use super::replicator::Work;
 use super::wants;
@@ -10,10 +13,13 @@ use super::wire::{Bitfield, DataMessage, Message, NoData, Range, Reason, Request
 use crate::core::{LocalCore, NotServed};
 use crate::flat_tree;
 use crate::merkle::proof::{BlockRequest, Proof, Request, UpgradeRequest};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// What may wait for one peer of one core. Twice what any known peer asks for at a time.
 pub const MAX_QUEUED: usize = 2048;
+
+/// What is remembered of what a peer was given unasked: blocks, and nodes.
+const MAX_GIVEN: usize = 16_384;
 
 /// What one peer asks about one core, the urgent first.
 #[derive(Debug, Default)]
@@ -21,7 +27,44 @@ pub struct UploadQueue {
     urgent: VecDeque<RequestMessage>,
     normal: VecDeque<RequestMessage>,
     wants: VecDeque<Want>,
+    gifts: VecDeque<u64>,
+    given: Given,
+    /// The block with which a peer that has nothing yet is given the tree.
+    introduction: Option<u64>,
+    introduced: bool,
     pushes: VecDeque<(u64, u64)>,
+}
+
+/// What a peer was given unasked, so that nothing is given twice.
+#[derive(Debug, Default)]
+struct Given {
+    fork: u64,
+    /// The peer's length, as far as it told us.
+    length: u64,
+    blocks: HashSet<u64>,
+    /// Nodes that it has since.
+    nodes: HashSet<u64>,
+}
+
+impl Given {
+    /// Notes that a block is given; how many nodes above it prove it. `None` if it was given
+    /// before.
+    fn take(&mut self, index: u64) -> Option<u64> {
+        let root = flat_tree::full_roots(self.length).find(|root| flat_tree::contains(*root, 2 * index))?;
+        if !self.blocks.insert(index) {
+            return None;
+        }
+        let (mut at, mut levels) = (2 * index, 0);
+        while at != root && self.nodes.insert(at) {
+            self.nodes.insert(flat_tree::sibling(at));
+            at = flat_tree::parent(at);
+            levels += 1;
+        }
+        if self.blocks.len().max(self.nodes.len()) > MAX_GIVEN {
+            *self = Self { fork: self.fork, length: self.length, ..Self::default() };
+        }
+        Some(levels)
+    }
 }
 
 /// A peer asks faster than anybody could answer.
@@ -32,7 +75,12 @@ pub struct Flooded;
 impl UploadQueue {
     /// How much waits.
     pub fn len(&self) -> usize {
-        self.urgent.len() + self.normal.len() + self.wants.len() + self.pushes.len()
+        self.urgent.len()
+            + self.normal.len()
+            + self.wants.len()
+            + self.gifts.len()
+            + self.pushes.len()
+            + usize::from(self.introduction.is_some())
     }
 
     /// Does nothing wait?
@@ -49,13 +97,15 @@ impl UploadQueue {
         }
         if self.len() >= MAX_QUEUED {
             // That we want to give more is not its fault.
-            return if matches!(work, Work::Push { .. }) { Ok(()) } else { Err(Flooded) };
+            let ours = matches!(work, Work::Push { .. } | Work::Give { .. });
+            return if ours { Ok(()) } else { Err(Flooded) };
         }
         match work {
             Work::Request(request) if request.priority > 0 => self.urgent.push_back(request),
             Work::Request(request) => self.normal.push_back(request),
             Work::Want(want) if !self.wants.contains(&want) => self.wants.push_back(want),
             Work::Push { index, length } => self.pushes.push_back((index, length)),
+            Work::Give { index, .. } => self.gifts.push_back(index),
             Work::Want(_) | Work::Cancel(_) => {}
         }
         Ok(())
@@ -66,8 +116,43 @@ impl UploadQueue {
         match work {
             Work::Request(request) if request.priority > 0 => self.urgent.push_front(request),
             Work::Request(request) => self.normal.push_front(request),
-            Work::Want(_) | Work::Push { .. } | Work::Cancel(_) => {}
+            Work::Want(_) | Work::Push { .. } | Work::Give { .. } | Work::Cancel(_) => {}
         }
+    }
+
+    /// Gives a block to a peer that has a core of that fork and length, and has said that it
+    /// takes what we think it needs; unless it was given before, or too much waits.
+    pub fn give(&mut self, fork: u64, length: u64, block: u64) {
+        if self.given.fork != fork {
+            self.given = Given { fork, ..Given::default() };
+            self.gifts.clear();
+        }
+        self.given.length = length;
+        if self.len() < MAX_QUEUED && !self.given.blocks.contains(&block) {
+            self.gifts.push_back(block);
+        }
+    }
+
+    /// Gives a block to a peer that has nothing yet, and with the first one the tree.
+    pub fn give_all(&mut self, fork: u64, length: u64, block: u64) {
+        if std::mem::replace(&mut self.introduced, true) {
+            return self.give(fork, length, block);
+        }
+        self.given = Given { fork, length, ..Given::default() };
+        self.given.blocks.insert(block);
+        self.introduction = Some(block);
+    }
+
+    fn pop_gift(&mut self) -> Option<Work> {
+        if let Some(index) = self.introduction.take() {
+            return Some(Work::Push { index, length: 0 });
+        }
+        while let Some(index) = self.gifts.pop_front() {
+            if let Some(nodes) = self.given.take(index) {
+                return Some(Work::Give { index, fork: self.given.fork, nodes });
+            }
+        }
+        None
     }
 
     /// What is to be answered next.
@@ -76,6 +161,7 @@ impl UploadQueue {
             .pop_front()
             .map(Work::Request)
             .or_else(|| self.wants.pop_front().map(Work::Want))
+            .or_else(|| self.pop_gift())
             .or_else(|| self.normal.pop_front().map(Work::Request))
             .or_else(|| self.pushes.pop_front().map(|(index, length)| Work::Push { index, length }))
     }
@@ -87,6 +173,7 @@ pub fn answer(core: &LocalCore, work: &Work) -> Option<Message> {
         Work::Request(request) => Some(answer_request(core, request)),
         Work::Want(want) => answer_want(core, want),
         Work::Push { index, length } => push(core, *index, *length),
+        Work::Give { index, fork, nodes } => give(core, *index, *fork, *nodes),
         Work::Cancel(_) => None,
     }
 }
@@ -135,6 +222,14 @@ fn push(core: &LocalCore, index: u64, length: u64) -> Option<Message> {
     let proof = core.prove(&served, &request).ok()?;
     let manifest = if length == 0 { core.shared().authority().verifier.manifest().cloned() } else { None };
     Some(Message::Data(Box::new(DataMessage { request: 0, proof, manifest })))
+}
+
+/// A block that was not asked for by its number.
+fn give(core: &LocalCore, index: u64, fork: u64, nodes: u64) -> Option<Message> {
+    let served = core.served().ok().flatten().filter(|served| served.tree.fork() == fork)?;
+    let request = Request { block: Some(BlockRequest { index, nodes }), ..Request::default() };
+    let proof = core.prove(&served, &request).ok()?;
+    Some(Message::Data(Box::new(DataMessage { request: 0, proof, manifest: None })))
 }
 
 fn answer_want(core: &LocalCore, want: &Want) -> Option<Message> {

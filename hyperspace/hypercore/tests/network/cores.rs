@@ -3,7 +3,9 @@
 use super::line::{Line, Node};
 use bytes::Bytes;
 use hypercore::hyperspace_api::{Core, CoreError, CoreEvent, GetOptions, Seek};
-use hypercore::{Corestore, StoreOptions};
+use hypercore::replication::{Answerer, Reply};
+use hypercore::{Corestore, LocalCore, StoreOptions};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn blocks(count: usize, size: usize) -> Vec<Bytes> {
@@ -52,6 +54,17 @@ async fn a_core_is_read_as_if_it_were_here() {
     assert_eq!(traffic.peers[0].downloaded, traffic.downloaded);
     line.cut().await;
     assert_eq!((read.peers(), written.peers()), (vec![], vec![]));
+    // Without peers it is not replicated any more; what was exchanged stays known.
+    while a.replication.cores() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(written.traffic().uploaded, traffic.downloaded);
+    let _line = Line::new(&a, &b);
+    let again = Node::new(3);
+    let third = again.store.open_key(written.key()).unwrap();
+    let _line = Line::new(&a, &again);
+    third.download(0, 10).await.unwrap();
+    assert_eq!(written.traffic().uploaded.blocks, 3010);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,4 +194,41 @@ async fn closing_ends_what_waits() {
     drop(c.replication);
     c.store.close().await.unwrap();
     assert_eq!(waiting.await.unwrap(), Err(CoreError::Closed));
+}
+
+/// Gives these blocks to whoever asks for anything.
+struct Giver(Vec<u64>);
+
+impl Answerer for Giver {
+    fn asked(&self, _: &LocalCore, _: Bytes, reply: Reply) {
+        assert!(reply.can_give());
+        reply.give(&self.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_is_asked_for_what_is_needed_first() {
+    let (a, b) = (Node::new(1), Node::new(2));
+    let written = a.store.open_name("core").unwrap();
+    written.append(blocks(100, 10), None).await.unwrap();
+    a.replication.answer("blocks", Arc::new(Giver(vec![50, 3, 99, 3])));
+    let read = b.store.open_key(written.key()).unwrap();
+    let _followed = b.replication.follow(&read);
+    let extension = read.extension("blocks").unwrap();
+    extension.greet("whatever", 10).unwrap();
+    let mut seen = read.events();
+    let _line = Line::new(&a, &b);
+    let mut came = Vec::new();
+    while came.len() < 3 {
+        if let CoreEvent::Download { index, .. } = seen.recv().await.unwrap() {
+            came.push(index);
+        }
+    }
+    assert_eq!(came, [50, 3, 99]);
+    assert_eq!(read.length(), 100);
+    // Now that something is here, it is asked for by the peer that has it.
+    extension.consult("more", 10).unwrap();
+    read.download(0, 100).await.unwrap();
+    assert_eq!(read.traffic().downloaded.blocks, 100);
+    assert_eq!(read.traffic().lies, 0);
 }

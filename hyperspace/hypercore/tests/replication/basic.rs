@@ -219,3 +219,60 @@ fn blocks_are_pushed_to_who_takes_them() {
         assert_eq!(world.nodes[reader].banned, [""; 0]);
     }
 }
+
+#[test]
+fn what_is_given_is_taken_by_who_has_asked_for_it() {
+    let mut world = World::new();
+    let content = blocks(1000, 100);
+    let writer = world.writer(&content);
+    let reader = world.reader(writer);
+    world.follow(reader);
+    world.connect(writer, reader, Line::FAR);
+    world.run(Duration::from_secs(1), |_| false);
+    let took = |world: &mut World| {
+        world.run(Duration::from_secs(1), |_| false);
+        world.check(reader, &content)
+    };
+    // Some twice, and some that there are not.
+    world.consult(reader, &[700, 3, 4, 5, 999, 3, 1200, 250], 100);
+    assert_eq!(took(&mut world), 6);
+    // What it has is not given again.
+    let sent = world.nodes[writer].sent_bytes;
+    world.consult(reader, &[250, 3], 100);
+    assert_eq!(took(&mut world), 6);
+    assert_eq!(world.nodes[writer].sent_bytes, sent);
+    // No more than was said is taken.
+    world.consult(reader, &[10, 11, 12], 2);
+    assert_eq!(took(&mut world), 8);
+    // Nor what nobody has asked for.
+    world.consult(reader, &[], 0);
+    world.give(writer, &[20, 21]);
+    assert_eq!(took(&mut world), 8);
+    // That cannot be proven by what was not taken. It is still to be had.
+    world.consult(reader, &[13], 1);
+    assert_eq!(took(&mut world), 8);
+    world.download(reader, 0, 1000, true);
+    assert_eq!(took(&mut world), 1000);
+    assert_eq!(world.nodes[reader].banned, [""; 0]);
+}
+
+#[test]
+fn blocks_that_a_peer_cannot_prove_are_asked_of_another() {
+    let mut world = World::new();
+    let mut content = blocks(10, 100);
+    let writer = world.writer(&content);
+    let behind = world.partial(writer, &[(0, 10)]);
+    let more = blocks(1000, 100)[10..].to_vec();
+    content.extend(more.iter().cloned());
+    world.append(writer, &more);
+    // It knows the roots of the whole, but not those of its beginning.
+    let reader = world.partial(writer, &[]);
+    assert_eq!(world.nodes[reader].core.length(), 1000);
+    world.connect(behind, reader, Line::FAST);
+    let range = world.demand(reader, Demand::Range { start: 0, end: 10, linear: true });
+    world.run(Duration::from_secs(1), |_| false);
+    assert_eq!(world.check(reader, &content), 0, "nobody could prove them");
+    world.connect(writer, reader, Line::FAST);
+    assert_eq!(world.finish(reader, range), Outcome::Done);
+    assert_eq!(world.check(reader, &content), 10);
+}

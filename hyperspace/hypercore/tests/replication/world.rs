@@ -252,6 +252,29 @@ impl World {
         self.act(node);
     }
 
+    /// Asks some peer of a node for blocks by an extension, and takes so many.
+    pub fn consult(&mut self, node: NodeId, blocks: &[u64], takes: u64) {
+        let payload: Vec<u8> = blocks.iter().flat_map(|block| block.to_le_bytes()).collect();
+        self.nodes[node].replicator.consult(self.now, "blocks", payload.into(), takes);
+        self.act(node);
+    }
+
+    /// Gives all peers of a node these blocks.
+    pub fn give(&mut self, node: NodeId, blocks: &[u64]) {
+        for peer in self.peers(node) {
+            self.give_to(node, peer, blocks);
+        }
+        self.act(node);
+    }
+
+    fn give_to(&mut self, node: NodeId, peer: PeerId, blocks: &[u64]) {
+        let remote = self.nodes[node].replicator.remote(peer).expect("it has said what it has");
+        let Some(end) = self.nodes[node].ends.get_mut(&peer) else { return };
+        for block in blocks {
+            end.queue.give(remote.fork, remote.length, *block);
+        }
+    }
+
     pub fn clear(&mut self, node: NodeId, start: u64, end: u64) {
         self.nodes[node].core.clear_now(start, end).expect("memory");
         self.nodes[node].replicator.cleared(start, end);
@@ -287,7 +310,11 @@ impl World {
                     let before = self.nodes[node].finished.insert(demand, outcome);
                     assert!(before.is_none(), "a demand ends once");
                 }
-                Action::Extension { .. } => {}
+                Action::Extension { peer, payload, .. } => {
+                    let block = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight"));
+                    let blocks: Vec<u64> = payload.chunks(8).map(block).collect();
+                    self.give_to(node, peer, &blocks);
+                }
                 Action::Close { peer } => {
                     self.nodes[node].closed += 1;
                     self.hang_up(node, peer);

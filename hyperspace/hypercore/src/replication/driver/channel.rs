@@ -7,7 +7,7 @@ use crate::replication::peer::PeerId;
 use crate::replication::replicator::Work;
 use crate::replication::upload::{Flooded, UploadQueue, answer, block_of};
 use crate::replication::wire::{Message, Sync};
-use hyperspace_api::{CoreEvent, Peer, Traffic};
+use hyperspace_api::{Core, CoreEvent, Peer, Traffic};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,7 @@ pub(super) struct Channel {
     /// Has the peer opened it, too?
     pub(super) open: AtomicBool,
     closed: AtomicBool,
+    greeted: AtomicBool,
     queue: Mutex<UploadQueue>,
     uploaded: Mutex<Traffic>,
     /// What the peer was told last of our state.
@@ -41,6 +42,7 @@ impl Channel {
             connection,
             open: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            greeted: AtomicBool::new(false),
             queue: Mutex::default(),
             uploaded: Mutex::default(),
             told: Mutex::default(),
@@ -65,6 +67,35 @@ impl Channel {
             self.wake();
         }
         Ok(())
+    }
+
+    /// Asks the peer what is asked of everybody who comes, while nothing of the core is here.
+    /// That need not wait until the peer has opened the channel as well.
+    pub(super) fn greet(self: &Arc<Self>) {
+        if self.core.core.length() > 0 {
+            return;
+        }
+        let greetings = self.core.greetings.lock().messages();
+        if !greetings.is_empty() && !self.greeted.swap(true, Ordering::AcqRel) {
+            for greeting in &greetings {
+                self.send(greeting);
+            }
+        }
+    }
+
+    /// Gives the peer blocks: see [`UploadQueue::give`].
+    pub(super) fn give(self: &Arc<Self>, fork: u64, length: u64, blocks: &[u64]) {
+        self.queue_gifts(|queue| blocks.iter().for_each(|block| queue.give(fork, length, *block)));
+    }
+
+    /// The same to a peer that has nothing yet: see [`UploadQueue::give_all`].
+    pub(super) fn give_all(self: &Arc<Self>, fork: u64, length: u64, blocks: &[u64]) {
+        self.queue_gifts(|queue| blocks.iter().for_each(|block| queue.give_all(fork, length, *block)));
+    }
+
+    fn queue_gifts(self: &Arc<Self>, give: impl FnOnce(&mut UploadQueue)) {
+        give(&mut self.queue.lock());
+        self.wake();
     }
 
     /// Goes on answering.
@@ -168,6 +199,7 @@ impl Task for Channel {
                 if matches!(&message, Message::Data(data) if data.proof.upgrade.is_some()) {
                     self.tell_length();
                 }
+                tracing::trace!(target: "hypercore::wire", core = %self.core.core.key(), peer = self.peer, "sent {message}");
                 bytes += 64;
                 let sent = self.send(&message);
                 if let Some((index, size)) = block_of(&message).filter(|_| sent) {

@@ -104,6 +104,8 @@ impl Connection {
         let handshake = Handshake { seeks: true, capability: secret };
         if !self.link.open(&key, handshake.to_vec().into(), &channel) {
             channel.end();
+        } else {
+            channel.greet();
         }
         true
     }
@@ -121,6 +123,7 @@ impl Connection {
                 core.peers.lock().insert(channel.peer, channel.clone());
                 core.core.shared().emit(|| CoreEvent::PeerOpen(channel.remote()));
                 core.input(Input::Connect { peer: channel.peer, seeks: handshake.seeks });
+                channel.greet();
             }
             // It knows the discovery key, and not the key.
             _ => self.punish("it does not know a core's key"),

@@ -3,15 +3,15 @@
 use super::Shared;
 use super::channel::Channel;
 use super::connection::Held;
-use super::extension::{Registered, Reply};
+use super::extension::{Greetings, Registered, Reply};
 use super::pool::{Task, Turn};
 use super::timers::Alarm;
 use crate::core::LocalCore;
 use crate::replication::peer::PeerId;
 use crate::replication::replicator::{Action, Demand, DemandId, Options, Outcome, Replicator, Work};
-use crate::replication::wire::Message;
+use crate::replication::wire::{Message, Sync};
 use bytes::Bytes;
-use hyperspace_api::{CoreError, Peer, Traffic};
+use hyperspace_api::{Core, CoreError, Peer, Traffic};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -50,6 +50,8 @@ pub(super) enum Input {
     Flushed,
     /// Blocks were cleared.
     Cleared { start: u64, end: u64 },
+    /// A peer is to be asked which blocks we need.
+    Consult { name: String, payload: Bytes, blocks: u64 },
     /// Blocks are to be given to those who take them.
     Push { start: u64, end: u64 },
     /// Time has gone by.
@@ -68,8 +70,11 @@ pub(crate) struct ReplicatedCore {
     /// Channels that are open on both sides.
     pub(super) peers: Mutex<BTreeMap<PeerId, Arc<Channel>>>,
     pub(super) extensions: Mutex<HashMap<String, Registered>>,
+    pub(super) greetings: Mutex<Greetings>,
     pub(super) uploaded: Mutex<Traffic>,
     downloaded: Mutex<Snapshot>,
+    /// What was exchanged when it was replicated before.
+    past: CoreTraffic,
     /// Those who follow the core as it grows.
     followers: AtomicUsize,
     /// Those who are looking for peers.
@@ -114,7 +119,7 @@ pub struct PeerTraffic {
     pub window: usize,
 }
 
-/// What was exchanged about a core since it is replicated.
+/// What was exchanged about a core since there is replication of its store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CoreTraffic {
@@ -129,7 +134,7 @@ pub struct CoreTraffic {
 }
 
 impl ReplicatedCore {
-    pub(super) fn new(core: LocalCore, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(core: LocalCore, shared: Arc<Shared>, past: CoreTraffic) -> Self {
         let options = Options { allow_push: shared.options.allow_push, seed: shared.next_seed() };
         let replicator = Replicator::new(&core, options);
         let state = State { replicator, waiters: HashMap::new(), demands: HashMap::new(), alarm: None };
@@ -141,8 +146,14 @@ impl ReplicatedCore {
             turn: Turn::default(),
             peers: Mutex::default(),
             extensions: Mutex::default(),
-            uploaded: Mutex::default(),
-            downloaded: Mutex::default(),
+            greetings: Mutex::default(),
+            uploaded: Mutex::new(past.uploaded),
+            downloaded: Mutex::new(Snapshot {
+                total: past.downloaded,
+                lies: past.lies,
+                ..Snapshot::default()
+            }),
+            past,
             followers: AtomicUsize::new(0),
             lookups: AtomicUsize::new(0),
             wanted: AtomicBool::new(false),
@@ -258,10 +269,18 @@ impl ReplicatedCore {
         let (replicator, core) = (&mut state.replicator, &self.core);
         match input {
             Input::Expect { peer } => replicator.expect(now, peer),
-            Input::Connect { peer, seeks } => replicator.connect(now, core, peer, seeks),
+            Input::Connect { peer, seeks } => {
+                replicator.connect(now, core, peer, seeks);
+                if core.length() == 0 {
+                    replicator.invite(peer, self.greetings.lock().blocks());
+                }
+            }
             Input::Disconnect { peer } => replicator.disconnect(now, core, peer),
             Input::Message { peer, kind, body, held: _held } => match Message::decode(kind, &body) {
-                Ok(Some(message)) => replicator.receive(now, core, peer, message),
+                Ok(Some(message)) => {
+                    tracing::trace!(target: "hypercore::wire", core = %core.key(), peer, "came {message}");
+                    replicator.receive(now, core, peer, message);
+                }
                 Ok(None) => {}
                 Err(error) => self.punish(peer, &error.to_string()),
             },
@@ -277,12 +296,12 @@ impl ReplicatedCore {
                 }
             }
             Input::Look => {
-                replicator.set_hopes(now, core, self.lookups.load(Ordering::Acquire) > 0);
                 replicator.follow(now, core, self.followers.load(Ordering::Acquire) > 0);
             }
             Input::Changed => replicator.changed(now, core),
             Input::Flushed => replicator.flushed(now, core),
             Input::Cleared { start, end } => replicator.cleared(start, end),
+            Input::Consult { name, payload, blocks } => replicator.consult(now, &name, payload, blocks),
             Input::Push { start, end } => replicator.push(core, start, end),
             Input::Elapsed => {
                 state.alarm = None;
@@ -290,6 +309,11 @@ impl ReplicatedCore {
             }
             Input::End => replicator.fail(&CoreError::NotAvailable),
         }
+    }
+
+    /// Might further peers come soon?
+    fn has_hopes(&self) -> bool {
+        self.lookups.load(Ordering::Acquire) > 0 || self.shared.expected.load(Ordering::Acquire)
     }
 
     fn punish(&self, peer: PeerId, reason: &str) {
@@ -309,6 +333,7 @@ impl ReplicatedCore {
                         Some((channel, _)) if channel.peer == peer => Some(channel.clone()),
                         _ => self.peers.lock().get(&peer).cloned(),
                     };
+                    tracing::trace!(target: "hypercore::wire", core = %self.core.key(), peer, "sent {message}");
                     sends.extend(channel.map(|channel| (channel, message)));
                 }
                 Action::Serve { peer, work } => self.serve(peer, work),
@@ -319,7 +344,9 @@ impl ReplicatedCore {
                         let _ = done.send(outcome);
                     }
                 }
-                Action::Extension { peer, name, payload } => self.extension(peer, &name, payload),
+                Action::Extension { peer, name, payload } => {
+                    self.extension(peer, &name, payload, state.replicator.remote(peer));
+                }
                 Action::Close { peer } => {
                     let channel = self.peers.lock().get(&peer).cloned();
                     if let Some(channel) = channel {
@@ -343,14 +370,14 @@ impl ReplicatedCore {
         }
     }
 
-    fn extension(&self, peer: PeerId, name: &str, payload: Bytes) {
+    fn extension(&self, peer: PeerId, name: &str, payload: Bytes, remote: Option<Sync>) {
         let Some(channel) = self.peers.lock().get(&peer).cloned() else { return };
         let answerer = self.shared.answerers.lock().get(name).cloned();
         if let Some(extension) = self.extensions.lock().get(name) {
             extension.receive(channel.remote(), payload.clone());
         }
         if let Some(answerer) = answerer {
-            answerer.asked(&self.core, payload, Reply::new(channel, name));
+            answerer.asked(&self.core, payload, Reply::new(channel, name, remote));
         }
     }
 
@@ -358,7 +385,6 @@ impl ReplicatedCore {
         let core = Arc::downgrade(self);
         let local = self.core.clone();
         self.shared.runtime.spawn(async move {
-            use hyperspace_api::Core;
             if let Err(error) = local.flush().await {
                 tracing::warn!(core = %local.key(), "flushing for a peer: {error}");
                 // It is asked for again at once, which would be of no use.
@@ -373,7 +399,10 @@ impl ReplicatedCore {
     /// Notes what came, for those who want to know.
     fn note(&self, replicator: &Replicator) {
         let peers = replicator.peers().filter_map(|id| Some((id, replicator.peer(id)?))).collect();
-        *self.downloaded.lock() = Snapshot { total: replicator.downloaded(), peers, lies: replicator.lies() };
+        let (before, now) = (self.past.downloaded, replicator.downloaded());
+        let total = Traffic { blocks: before.blocks + now.blocks, bytes: before.bytes + now.bytes };
+        let lies = self.past.lies + replicator.lies();
+        *self.downloaded.lock() = Snapshot { total, peers, lies };
     }
 
     /// Everything that is looked at after a turn.
@@ -428,6 +457,10 @@ impl Task for ReplicatedCore {
         let state = &mut *state;
         let now = Instant::now();
         let mut bytes = 0;
+        let hopes = self.has_hopes();
+        if hopes {
+            state.replicator.set_hopes(now, &self.core, true);
+        }
         for _ in 0..BATCH {
             let Some(input) = self.inbox.lock().inputs.pop_front() else { break };
             if let Input::Message { body, .. } = &input {
@@ -437,6 +470,10 @@ impl Task for ReplicatedCore {
             if bytes >= BATCH_BYTES {
                 break;
             }
+        }
+        // Whoever was hoped for may be among what has just happened, or is still to be looked at.
+        if !hopes && self.inbox.lock().inputs.is_empty() {
+            state.replicator.set_hopes(now, &self.core, false);
         }
         state.replicator.settle(now, &self.core);
         if self.core.shared().closed.load(Ordering::Acquire) {

@@ -23,7 +23,7 @@ use link::Named;
 use parking_lot::Mutex;
 use pool::Pool;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use timers::Timers;
@@ -32,6 +32,9 @@ use tokio::task::JoinHandle;
 
 /// How long a peer that lied is refused.
 const BANNED_FOR: Duration = Duration::from_secs(600);
+
+/// Cores of which it is remembered what was exchanged while they are not replicated.
+const MAX_PAST: usize = 1 << 16;
 
 /// Peers that are remembered for it.
 const MAX_BANNED: usize = 4096;
@@ -74,6 +77,10 @@ pub(crate) struct Shared {
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     banned: Mutex<HashMap<Key, Instant>>,
     answerers: Mutex<HashMap<String, Arc<dyn Answerer>>>,
+    /// What was exchanged about cores that are not replicated at present.
+    past: Mutex<HashMap<DiscoveryKey, CoreTraffic>>,
+    /// Might peers come soon, whatever core they have?
+    expected: AtomicBool,
     next: AtomicU64,
     seed: u64,
 }
@@ -102,6 +109,8 @@ impl Replication {
             connections: Mutex::default(),
             banned: Mutex::default(),
             answerers: Mutex::default(),
+            past: Mutex::default(),
+            expected: AtomicBool::new(false),
             next: AtomicU64::new(1),
             seed: u64::from_le_bytes(seed),
         });
@@ -146,6 +155,15 @@ impl Replication {
             if replicated.look_up(true) {
                 return Looking(replicated);
             }
+        }
+    }
+
+    /// Says whether peers may come soon that have any of the cores (a call is under way, say):
+    /// while that is so, nothing is called unavailable.
+    pub fn expect_peers(&self, expected: bool) {
+        if self.shared.expected.swap(expected, Ordering::AcqRel) != expected {
+            let cores: Vec<_> = self.shared.cores.lock().values().cloned().collect();
+            cores.iter().filter(|core| core.is_wanted()).for_each(ReplicatedCore::changed);
         }
     }
 
@@ -227,7 +245,8 @@ impl Shared {
         {
             return known.clone();
         }
-        let replicated = Arc::new(ReplicatedCore::new(core.whole(), self.clone()));
+        let past = self.past.lock().remove(&key).unwrap_or_default();
+        let replicated = Arc::new(ReplicatedCore::new(core.whole(), self.clone(), past));
         cores.insert(key, replicated.clone());
         replicated
     }
@@ -260,6 +279,20 @@ impl Shared {
         let key = core.core.shared().discovery_key;
         if cores.get(&key).is_some_and(|known| Arc::ptr_eq(known, core)) {
             cores.remove(&key);
+            let (past, mut all) = (core.traffic(), self.past.lock());
+            if past != CoreTraffic::default() && (all.len() < MAX_PAST || all.contains_key(&key)) {
+                all.insert(key, past);
+            }
+        }
+    }
+
+    /// What was exchanged about a core.
+    pub(crate) fn traffic(&self, key: &DiscoveryKey) -> CoreTraffic {
+        // Under the lock, so that it is on one side or the other.
+        let cores = self.cores.lock();
+        match cores.get(key) {
+            Some(core) => core.traffic(),
+            None => self.past.lock().get(key).cloned().unwrap_or_default(),
         }
     }
 

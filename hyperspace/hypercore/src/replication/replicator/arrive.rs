@@ -23,7 +23,11 @@ impl Replicator {
         let flight = match state.in_flight.remove(&data.request) {
             Some(flight) => flight,
             // Pushed.
-            None if data.request == 0 && self.options.allow_push && data.proof.block.is_some() => {
+            None if data.request == 0
+                && data.proof.block.is_some()
+                && (self.options.allow_push || state.invited > 0) =>
+            {
+                state.invited = state.invited.saturating_sub(1);
                 let fork = data.proof.fork;
                 InFlight {
                     message: RequestMessage { fork, ..RequestMessage::default() },
@@ -92,6 +96,7 @@ impl Replicator {
                 // What was pushed may have been meant for an earlier state of ours.
                 Err(Refused::Invalid(_)) if id == 0 => {
                     if let Some(state) = self.peers.get_mut(&peer) {
+                        state.invited = 0;
                         state.refused();
                     }
                 }

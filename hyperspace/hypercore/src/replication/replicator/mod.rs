@@ -20,12 +20,13 @@ pub use demand::{Demand, DemandId, Outcome};
 
 use super::have::Has;
 use super::peer::{InFlight, Peer, PeerId};
-use super::wire::{Message, RequestMessage, Want};
+use super::wire::{Message, RequestMessage, Sync, Want};
 use crate::core::LocalCore;
 use bytes::Bytes;
 use demand::Demands;
 use hyperspace_api::{CoreError, Traffic};
 use reorg::Reorging;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,15 @@ pub enum Work {
         index: u64,
         /// The peer's length.
         length: u64,
+    },
+    /// Whatever blocks we think it needs: this one.
+    Give {
+        /// Which block.
+        index: u64,
+        /// Of which history.
+        fork: u64,
+        /// The nodes that prove it: as in [`BlockRequest`](crate::merkle::proof::BlockRequest).
+        nodes: u64,
     },
 }
 
@@ -416,6 +426,38 @@ impl Replicator {
         }
         self.send(peer, Message::Extension { name: name.to_owned(), payload });
         true
+    }
+
+    /// Sends an extension's message, which asks for blocks that we do not know yet, to the
+    /// peer that is likely to answer best, and takes up to `blocks` blocks from it that come
+    /// of that. If there is none that has the core as we know it, all peers get the message.
+    pub fn consult(&mut self, now: Instant, name: &str, payload: Bytes, blocks: u64) {
+        let (fork, length) = (self.local.fork, self.local.length);
+        let best = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is_useful() && !peer.is_stalled(now) && peer.length(fork) >= length)
+            .max_by_key(|(_, peer)| (peer.have.contiguous() >= length, Reverse(peer.window.rtt())))
+            .map(|(peer, _)| *peer);
+        if let Some(best) = best {
+            self.invite(best, blocks);
+        }
+        let to = best.map_or_else(|| self.peers().collect(), |best| vec![best]);
+        for peer in to {
+            self.extend(peer, name, payload.clone());
+        }
+    }
+
+    /// Takes up to `blocks` blocks from a peer that it was not asked for by their numbers.
+    pub fn invite(&mut self, peer: PeerId, blocks: u64) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.invited = blocks;
+        }
+    }
+
+    /// What a peer told last of its state.
+    pub fn remote(&self, peer: PeerId) -> Option<Sync> {
+        self.peers.get(&peer)?.remote
     }
 
     /// The peers.

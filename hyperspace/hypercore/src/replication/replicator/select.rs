@@ -126,11 +126,19 @@ impl Replicator {
         let Some(state) = self.peers.get(&peer) else { return false };
         let wanted = self.demands.blocks.range(length..end).map(|(index, _)| *index).next();
         let ranged = self.demands.in_range(length).then_some(length);
-        let block = wanted
-            .or(ranged)
-            .filter(|index| state.have.get(*index) == Has::Yes && !self.flights.contains_key(index));
+        // Of a peer that has only said how long it is, we do not know yet what it has. If it
+        // turns out not to have the block, the longer tree is asked for once more.
+        let lacks = |index: &u64| match state.have.get(*index) {
+            Has::Yes => false,
+            Has::No => true,
+            Has::Unknown => self.demands.blocks.get(index).is_none_or(|block| block.lacking.contains(&peer)),
+        };
+        let block = wanted.or(ranged).filter(|index| !lacks(index) && !self.flights.contains_key(index));
         match block {
-            Some(block) => self.ask_block(cx, peer, block, wanted.is_some(), true),
+            Some(block) => {
+                let promised = state.have.get(block) == Has::Yes;
+                self.ask_block(cx, peer, block, wanted.is_some(), promised)
+            }
             None => {
                 let message =
                     self.message(cx, peer, Request { upgrade: Some(upgrade), ..Request::default() });
@@ -239,9 +247,19 @@ impl Replicator {
 
     /// Asks for a block of a range.
     fn ask_range(&mut self, cx: Cx<'_>, peer: PeerId) -> bool {
+        // Who can prove nothing to us is not asked for anything.
+        if !self.may_ask(peer, 0) {
+            return false;
+        }
         let ids: Vec<DemandId> = self.demands.ranges.keys().copied().take(MAX_RANGES).collect();
         ids.into_iter().any(|id| {
-            self.next_in_range(cx, peer, id).is_some_and(|index| self.ask_block(cx, peer, index, false, true))
+            let Some(index) = self.next_in_range(cx, peer, id) else { return false };
+            let asked = self.ask_block(cx, peer, index, false, true);
+            if !asked {
+                // It was taken for asked.
+                self.demands.ask_again(index);
+            }
+            asked
         })
     }
 

@@ -13,6 +13,7 @@ pub use have::{Bitfield, MAX_WORDS, NoData, Range, Reason, Sync, Want};
 
 use crate::encoding::{DecodeError, Reader, Writer};
 use bytes::Bytes;
+use std::fmt;
 
 /// The protocol's name, by which channels are opened.
 pub const PROTOCOL: &str = "hypercore/alpha";
@@ -141,5 +142,30 @@ impl Message {
             }
             _ => return Ok(None),
         }))
+    }
+}
+
+/// A message in a few words, for the log.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(data) => {
+                let proof = &data.proof;
+                let block = proof.block.as_ref().map(|block| (block.index, block.value.len()));
+                let upgrade = proof.upgrade.as_ref().map(|upgrade| (upgrade.start, upgrade.length));
+                write!(f, "Data {} block {block:?} upgrade {upgrade:?}", data.request)
+            }
+            Self::Request(RequestMessage { id, request, priority, .. }) => {
+                let block = request.block.map(|block| (block.index, block.nodes));
+                let upgrade = request.upgrade.map(|upgrade| (upgrade.start, upgrade.length));
+                write!(f, "Request {id} priority {priority} block {block:?} upgrade {upgrade:?}")?;
+                request.seek.map_or(Ok(()), |seek| write!(f, " seek {}", seek.bytes))
+            }
+            Self::Bitfield(bitfield) => {
+                write!(f, "Bitfield from {}, {} words", bitfield.start, bitfield.words.len())
+            }
+            Self::Extension { name, payload } => write!(f, "Extension {name}, {} bytes", payload.len()),
+            other => write!(f, "{other:?}"),
+        }
     }
 }
