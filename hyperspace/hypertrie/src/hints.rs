@@ -6,7 +6,12 @@
 //! that the walk will touch, and some of those that are looked for next.
 //!
 //! The messages are those of the extension `hypertrie` of npm hypertrie 5. Answers are
-//! hints only: every block is fetched and proved as any other.
+//! hints only: every block is fetched and proved as any other. Whoever can be given blocks
+//! says so in its query, in a field that the original ignores ([`Query::encode_for_blocks`]),
+//! and gets the blocks themselves instead of their numbers, which spares a round trip. How
+//! many of those that are looked for next should come along it says, too: over a long line
+//! that was idle TCP takes a round trip for the first 15 KB, and whoever needs others than
+//! these has to wait for all of them.
 
 use crate::node::Node;
 use crate::path::DIGITS;
@@ -14,7 +19,7 @@ use crate::{Trie, TrieOptions};
 use bytes::Bytes;
 use hyperspace_api::{Core, CoreError, GetOptions};
 use prost::Message;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,9 +28,10 @@ pub const EXTENSION: &str = "hypertrie";
 /// Blocks of one answer message.
 const BLOCKS: usize = 128;
 /// Blocks told for one query.
-const BLOCKS_MAX: usize = 2176;
-/// Of these, those that were not asked for, but are looked for next.
-const NEAR: usize = 512;
+pub const BLOCKS_MAX: usize = 2176;
+/// Of these, those that were not asked for, but are looked for next, unless whoever asks
+/// wants fewer.
+pub const NEAR: usize = 512;
 /// Bytes of a message: a key has at most 64 KiB.
 const MESSAGE_MAX: usize = 80 * 1024;
 /// Bytes of nodes that are kept during one walk.
@@ -34,10 +40,13 @@ const CACHE: usize = 64 * 1024;
 const RECURSIVE: u32 = 1;
 const HIDDEN: u32 = 8;
 
+/// The head of the newest version that whoever answers has: for who knows none yet.
+pub const NEWEST: u64 = u64::MAX;
+
 /// What somebody looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// The block of the newest node of the version.
+    /// The block of the newest node of the version, or [`NEWEST`].
     pub head: u64,
     /// The key.
     pub key: String,
@@ -86,6 +95,9 @@ struct Extension {
     iterator: Option<Iterator>,
     #[prost(message, optional, tag = "3")]
     get: Option<Get>,
+    /// Ours: the blocks themselves, please; and so many of those that are looked for next.
+    #[prost(uint32, optional, tag = "16")]
+    blocks: Option<u32>,
 }
 
 #[derive(Message)]
@@ -121,19 +133,30 @@ struct Get {
 impl Query {
     /// As it is sent.
     pub fn encode(&self) -> Vec<u8> {
+        self.message().encode_to_vec()
+    }
+
+    /// The same, by who takes the blocks themselves for an answer, and `near` of those that
+    /// are looked for next.
+    pub fn encode_for_blocks(&self, near: usize) -> Vec<u8> {
+        let near = u32::try_from(near).unwrap_or(u32::MAX);
+        Extension { blocks: Some(near), ..self.message() }.encode_to_vec()
+    }
+
+    fn message(&self) -> Extension {
         let (head, key) = (Some(self.head), Some(self.key.clone()));
         let hidden = if self.hidden { HIDDEN } else { 0 };
         let flags = match self.list {
             // A get has no flags.
             None if !self.hidden => {
                 let get = Some(Get { head, key });
-                return Extension { cache: None, iterator: None, get }.encode_to_vec();
+                return Extension { get, ..Extension::default() };
             }
             None | Some(Listing::Names) => hidden,
             Some(Listing::All) => hidden | RECURSIVE,
         };
         let iterator = Some(Iterator { head, key, flags: Some(flags), checkpoint: None });
-        Extension { cache: None, iterator, get: None }.encode_to_vec()
+        Extension { iterator, ..Extension::default() }
     }
 
     /// Reads a query; `None` if it is something else, or nothing.
@@ -156,13 +179,20 @@ fn decode(message: &[u8]) -> Option<Extension> {
     Extension::decode(message).ok()
 }
 
+/// Is this a query by who takes the blocks themselves for an answer? Then how many of those
+/// that are looked for next, 512 at most.
+pub fn asks_for_blocks(message: &[u8]) -> Option<usize> {
+    let near = decode(message)?.blocks?;
+    Some(NEAR.min(near as usize))
+}
+
 /// The answer as it is sent: several messages, none if there is nothing to tell.
 pub fn encode_answer(blocks: &[u64]) -> Vec<Vec<u8>> {
     let message = |blocks: &[u64]| {
         let start = blocks.iter().min().copied().unwrap_or(0);
         let end = blocks.iter().max().map_or(0, |last| last.saturating_add(1));
         let cache = Some(Cache { start, end, blocks: blocks.to_vec() });
-        Extension { cache, iterator: None, get: None }.encode_to_vec()
+        Extension { cache, ..Extension::default() }.encode_to_vec()
     };
     blocks.chunks(BLOCKS).map(message).collect()
 }
@@ -180,32 +210,56 @@ pub fn decode_answer(message: &[u8]) -> Option<Vec<u64>> {
 /// # Errors
 /// What the core says; [`CoreError::Corrupt`] for what is no trie.
 pub async fn answer<C: Core>(core: &C, query: &Query) -> Result<Vec<u64>, CoreError> {
-    let Some(version) = query.head.checked_add(1).filter(|version| *version <= core.length()) else {
-        return Ok(Vec::new());
+    let mut blocks = Vec::new();
+    answer_by(core, query, NEAR, |block| blocks.push(block)).await?;
+    Ok(blocks)
+}
+
+/// The same, with at most `near` blocks that were not asked for; `tell` hears of each block
+/// as soon as it is found.
+///
+/// # Errors
+/// As [`answer`].
+pub async fn answer_by<C: Core>(
+    core: &C,
+    query: &Query,
+    near: usize,
+    mut tell: impl FnMut(u64) + Send,
+) -> Result<(), CoreError> {
+    let version = match query.head.checked_add(1) {
+        None => core.length(),
+        Some(version) if version <= core.length() => version,
+        Some(_) => return Ok(()),
     };
     let options = TrieOptions { get: GetOptions::LOCAL, cache_bytes: CACHE, ..TrieOptions::default() };
     let trie = Trie::new(core.clone(), options);
     trie.read_header().await?;
-    let mut walk = Walk { trie, blocks: Vec::new(), max: BLOCKS_MAX };
-    walk.run(version, query).await?;
-    Ok(walk.blocks)
+    if query.head == NEWEST {
+        // Who knows no version yet has not even that.
+        tell(0);
+    }
+    Walk { trie, told: HashSet::new(), tell, near, max: BLOCKS_MAX }.run(version, query).await
 }
 
-struct Walk<C> {
+struct Walk<C, F> {
     trie: Trie<C>,
-    blocks: Vec<u64>,
+    told: HashSet<u64>,
+    tell: F,
+    near: usize,
     max: usize,
 }
 
-impl<C: Core> Walk<C> {
+impl<C: Core, F: FnMut(u64) + Send> Walk<C, F> {
     /// Block `seq`, which is then told of. `None` if it is not here, or enough was told.
     async fn visit(&mut self, seq: u64) -> Result<Option<Arc<Node>>, CoreError> {
-        if self.blocks.len() >= self.max {
+        if self.told.len() >= self.max {
             return Ok(None);
         }
         match self.trie.node(seq).await {
             Ok(node) => {
-                self.blocks.push(seq);
+                if self.told.insert(seq) {
+                    (self.tell)(seq);
+                }
                 Ok(Some(node).filter(|node| !node.is_reset()))
             }
             Err(CoreError::NotDownloaded) => Ok(None),
@@ -252,15 +306,21 @@ impl<C: Core> Walk<C> {
     async fn below(&mut self, node: Arc<Node>, start: u32, list: Option<Listing>) -> Result<(), CoreError> {
         let names = if list == Some(Listing::All) { u32::MAX } else { start + DIGITS };
         if list.is_none() {
-            self.max = NEAR.max(self.blocks.len());
+            self.max = self.near.max(self.told.len());
         }
         let mut level = VecDeque::from([(node, start)]);
         let mut deeper = VecDeque::new();
         while let Some((node, from)) = level.pop_front() {
             self.open(&node, from..names, &mut level).await?;
+            // Whatever is there by that name, its own entry tells what it is.
+            if names != u32::MAX {
+                for seq in node.table.to(names, crate::path::END) {
+                    self.visit(seq).await?;
+                }
+            }
             deeper.push_back((node, from.max(names)));
         }
-        self.max = self.max.min(NEAR.max(self.blocks.len()));
+        self.max = self.max.min(self.near.max(self.told.len()));
         while let Some((node, from)) = deeper.pop_front() {
             self.open(&node, from..u32::MAX, &mut deeper).await?;
         }
@@ -355,6 +415,13 @@ mod tests {
             let near =
                 answer(&core, &Query { head, key: "3".into(), hidden: false, list: None }).await.unwrap();
             assert!(near.len() > 80 && near.len() <= NEAR, "{}", near.len());
+            // By who knows nothing yet, and wants little.
+            let newest = Query { head: NEWEST, key: "3".into(), hidden: false, list: None };
+            let mut told = Vec::new();
+            answer_by(&core, &newest, 20, |block| told.push(block)).await.unwrap();
+            assert_eq!((told[0], told[1]), (0, head));
+            assert!(told.len() > 15 && told.len() <= 30, "{told:?}");
+            assert!(told.iter().skip(1).all(|block| near.contains(block)), "the same, but fewer");
             // What is to come, and what is not here.
             let query = Query { head: head + 1, key: "3".into(), hidden: false, list: None };
             assert_eq!(answer(&core, &query).await.unwrap(), []);
@@ -368,7 +435,12 @@ mod tests {
     fn the_bytes_are_those_of_the_original() {
         let get = Query { head: 5, key: "k".into(), hidden: false, list: None };
         assert_eq!(get.encode(), [0x1a, 5, 8, 5, 0x12, 1, b'k']);
-        assert_eq!(Query::decode(&get.encode()), Some(get));
+        assert_eq!(Query::decode(&get.encode()), Some(get.clone()));
+        assert_eq!(Query::decode(&get.encode_for_blocks(7)), Some(get.clone()));
+        assert_eq!(get.encode_for_blocks(64), [0x1a, 5, 8, 5, 0x12, 1, b'k', 0x80, 1, 64]);
+        assert_eq!(asks_for_blocks(&get.encode_for_blocks(64)), Some(64));
+        assert_eq!(asks_for_blocks(&get.encode_for_blocks(usize::MAX)), Some(NEAR));
+        assert_eq!(asks_for_blocks(&get.encode()), None);
         let list = Query { head: 5, key: "k".into(), hidden: true, list: Some(Listing::All) };
         assert_eq!(list.encode(), [0x12, 7, 8, 5, 0x12, 1, b'k', 0x18, 9]);
         assert_eq!(Query::decode(&list.encode()), Some(list));

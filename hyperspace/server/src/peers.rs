@@ -35,7 +35,7 @@ use crate::extensions::ExtensionEnd;
 use crate::networker::{PeerAddress, Presence, Swarm, SwarmEvent};
 use extensions::NetworkExtensions;
 use hypercore::LocalCore;
-use hypercore::replication::{Followed, Looking, Replication};
+use hypercore::replication::{Followed, Replication};
 use hyperspace_api::{CoreError, DiscoveryKey, Peer};
 use hyperswarm::KeyPair;
 use parking_lot::Mutex;
@@ -104,28 +104,10 @@ impl Peers {
         Ok(at)
     }
 
-    /// Asks all peers for `core`, as long as the guard lives. Until every address was called
-    /// once, nothing of it is called unavailable.
-    fn follow(&self, core: &LocalCore) -> Following {
-        let looking = Arc::new(Mutex::new(None));
-        if self.inner.is_calling() {
-            *looking.lock() = Some(self.inner.replication.looking(core));
-            let (inner, looking) = (self.inner.clone(), Arc::downgrade(&looking));
-            self.inner.tasks.spawn(async move {
-                inner.first_calls().await;
-                if let Some(looking) = looking.upgrade() {
-                    drop(looking.lock().take());
-                }
-            });
-        }
-        Following { _followed: self.inner.replication.follow(core), _looking: looking }
+    /// Asks all peers for `core`, as long as the guard lives.
+    fn follow(&self, core: &LocalCore) -> Followed {
+        self.inner.replication.follow(core)
     }
-}
-
-/// See [`Peers::follow`].
-struct Following {
-    _followed: Followed,
-    _looking: Arc<Mutex<Option<Looking>>>,
 }
 
 impl Drop for Peers {
@@ -177,7 +159,9 @@ impl Swarm for Peers {
     }
 
     fn remove_peer(&self, address: &str) -> bool {
-        self.inner.called.lock().remove(address).is_some()
+        let removed = self.inner.called.lock().remove(address).is_some();
+        self.inner.look_for_hope();
+        removed
     }
 
     fn extension(&self, name: &str) -> Result<Box<dyn ExtensionEnd>, CoreError> {

@@ -24,7 +24,8 @@ pub(super) enum Ended {
 
 impl Inner {
     /// Runs a connection over `io` until it is over. `kind` and `address` are for people to
-    /// read; `opened` is told who is at the other end.
+    /// read; `opened` is told who is at the other end, `over` that it is over, before anybody
+    /// who waits for the peer is.
     pub(super) async fn run<T>(
         &self,
         io: T,
@@ -32,6 +33,7 @@ impl Inner {
         kind: &str,
         address: String,
         opened: impl FnOnce(Key),
+        over: impl FnOnce(),
     ) -> Result<Ended, ConnectionError>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -65,6 +67,7 @@ impl Inner {
         // Only now: who waits for the first call to end asks this peer next.
         opened(remote_public_key);
         serve(&mut connection, &attached, &joined).await;
+        over();
         tracing::debug!(peer = %remote_public_key, error = ?connection.error(), "disconnected");
         Ok(Ended::Over(connection.error()))
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hypercore::replication::Extension;
 use hypercore::{Corestore, LocalCore};
 use hyperspace_api::{Core, CoreError, Key, OpenTarget};
+use hypertrie::hints::{self, Query};
 use std::sync::Arc;
 
 /// The store of a server with peers.
@@ -69,9 +70,23 @@ impl ExtensionEnd for CoreExtension {
 
     fn send(&self, to: Option<Key>, payload: Bytes) {
         let sent = match to {
+            // One peer is enough: what several give is the same.
+            None if self.0.name() == hints::EXTENSION && hints::asks_for_blocks(&payload).is_some() => {
+                const MOST: u64 = hints::BLOCKS_MAX as u64;
+                return self.report(match Query::decode(&payload) {
+                    Some(query) if query.head == hints::NEWEST => self.0.greet(payload, MOST),
+                    _ => self.0.consult(payload, MOST),
+                });
+            }
             Some(key) => self.0.send(key, payload),
             None => self.0.broadcast(payload),
         };
+        self.report(sent);
+    }
+}
+
+impl CoreExtension {
+    fn report<T>(&self, sent: Result<T, CoreError>) {
         if let Err(error) = sent {
             tracing::debug!(name = self.0.name(), %error, "a message of an extension was not sent");
         }

@@ -4,8 +4,10 @@ use super::connection::Ended;
 use super::{Inner, MAX_ADDRESSES};
 use crate::networker::PeerAddress;
 use hyperspace_api::{CoreError, Key};
+use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -15,10 +17,14 @@ use tokio_util::sync::CancellationToken;
 const KIND: &str = "tcp";
 /// How long a call may ring.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause after the first call that failed, and the longest one: it doubles.
+/// The pause before an address is called again, and the longest one: it doubles while calls
+/// fail.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
-/// A connection that lasted so long was a good one: the next call comes soon.
-const LASTED: Duration = Duration::from_secs(10);
+/// A connection that lasted so long was a good one: that it broke says nothing of the next.
+const LASTED: Duration = Duration::from_secs(1);
+/// So long after a good connection was lost, the peer may be back with the next call: what
+/// only peers have is waited for.
+const RETURN: Duration = Duration::from_secs(10);
 /// The pause after a caller could not be taken, since the system has no more descriptors:
 /// no event tells when it has.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -35,12 +41,19 @@ enum State {
     /// The first one is under way.
     First,
     Connected(Key),
+    /// It was a moment ago, and is called again.
+    Lost(String),
     Failed(String),
 }
 
 impl State {
     fn is_tried(&self) -> bool {
         !matches!(self, Self::First)
+    }
+
+    /// May somebody be there soon?
+    fn is_hopeful(&self) -> bool {
+        matches!(self, Self::First | Self::Lost(_))
     }
 }
 
@@ -49,7 +62,7 @@ impl Called {
         let (connected, error) = match self.state.borrow().clone() {
             State::First => (None, None),
             State::Connected(key) => (Some(key), None),
-            State::Failed(error) => (None, Some(error)),
+            State::Lost(error) | State::Failed(error) => (None, Some(error)),
         };
         PeerAddress { address: address.to_owned(), connected, error }
     }
@@ -83,7 +96,7 @@ impl Inner {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY");
                 }
-                let ended = inner.run(stream, false, KIND, address.to_string(), |_| {}).await;
+                let ended = inner.run(stream, false, KIND, address.to_string(), |_| {}, || {}).await;
                 if let Err(error) = ended {
                     tracing::debug!(%address, %error, "a call came to nothing");
                 }
@@ -104,6 +117,7 @@ impl Inner {
         let stop = self.stop.child_token();
         called.insert(address.to_owned(), Called { state, stop: stop.clone() });
         drop(called);
+        self.look_for_hope();
         let (inner, address) = (self.clone(), address.to_owned());
         self.tasks.spawn(stop.run_until_cancelled_owned(async move {
             inner.keep_calling(&address, &tell).await;
@@ -111,9 +125,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Was some address not called yet?
-    pub(super) fn is_calling(&self) -> bool {
-        self.called.lock().values().any(|called| !called.state.borrow().is_tried())
+    /// Looks whether somebody may be there soon. Till then, nothing that only peers have is
+    /// called unavailable.
+    pub(super) fn look_for_hope(&self) {
+        let called = self.called.lock();
+        let hopeful = called.values().any(|called| called.state.borrow().is_hopeful());
+        // Told under the lock, so that the last word is the last to be heard.
+        self.replication.expect_peers(hopeful);
     }
 
     /// Returns when every address was called once.
@@ -126,11 +144,26 @@ impl Inner {
     }
 
     async fn keep_calling(&self, address: &str, state: &watch::Sender<State>) {
-        let connected = |key| drop(state.send_replace(State::Connected(key)));
+        let tell = |now| {
+            state.send_replace(now);
+            self.look_for_hope();
+        };
         let mut pause = PAUSES.0;
+        let mut lost: Option<Instant> = None;
         loop {
-            let began = Instant::now();
-            let error = match self.call_once(address, connected).await {
+            let began = Mutex::new(None::<Instant>);
+            let connected = |key| {
+                *began.lock() = Some(Instant::now());
+                tell(State::Connected(key));
+            };
+            let was_good = AtomicBool::new(false);
+            let over = || {
+                if began.lock().is_some_and(|began| began.elapsed() >= LASTED) {
+                    was_good.store(true, Ordering::Relaxed);
+                    tell(State::Lost("the peer hung up".to_owned()));
+                }
+            };
+            let error = match self.call_once(address, connected, over).await {
                 Ok(Ended::Over(None)) => "the peer hung up".to_owned(),
                 Ok(Ended::Over(Some(error))) => error.to_string(),
                 Ok(Ended::Ourselves) => "this is our own address".to_owned(),
@@ -143,23 +176,30 @@ impl Inner {
                 }
                 Err(error) => error.to_string(),
             };
-            tracing::debug!(address, error, "calling again later");
-            state.send_replace(State::Failed(error));
-            if began.elapsed() >= LASTED {
+            if was_good.load(Ordering::Relaxed) {
                 pause = PAUSES.0;
+                lost = Some(Instant::now());
             }
+            tracing::debug!(address, error, ?pause, "calling again later");
+            let hope = lost.is_some_and(|lost| lost.elapsed() < RETURN);
+            tell(if hope { State::Lost(error) } else { State::Failed(error) });
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
     }
 
-    async fn call_once(&self, address: &str, opened: impl FnOnce(Key)) -> io::Result<Ended> {
+    async fn call_once(
+        &self,
+        address: &str,
+        opened: impl FnOnce(Key),
+        over: impl FnOnce(),
+    ) -> io::Result<Ended> {
         let Ok(_place) = self.places.clone().try_acquire_owned() else {
             return Err(io::Error::other("there are too many connections"));
         };
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
         stream.set_nodelay(true)?;
         let remote = stream.peer_addr().map_or_else(|_| address.to_owned(), |remote| remote.to_string());
-        self.run(stream, true, KIND, remote, opened).await.map_err(io::Error::other)
+        self.run(stream, true, KIND, remote, opened, over).await.map_err(io::Error::other)
     }
 }
