@@ -10,6 +10,7 @@ use crate::proto::MountRecord;
 use crate::trie::{ListOptions, Snapshot, flags};
 use crate::view::MOUNT;
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use hyperspace_api::Core;
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ use std::collections::BTreeMap;
 pub(crate) const RECORDS: &str = "mounts";
 /// Mounts one drive may have; more are a stranger's joke.
 const MOUNTS_MAX: usize = 65_536;
+/// Mountpoints that are looked at at the same time.
+const AT_ONCE: usize = 64;
 
 /// The flags of a mountpoint's node.
 pub(crate) fn visible_flags() -> u64 {
@@ -44,7 +47,7 @@ impl MountTable {
     pub(crate) async fn read<C: Core>(snapshot: &Snapshot<C>) -> Result<Self, DriveError> {
         let options = ListOptions { hidden: true, gt: true, ..ListOptions::default() };
         let mut iter = snapshot.iter(RECORDS, options).await?;
-        let mut by_key = BTreeMap::new();
+        let mut records = Vec::new();
         let mut seen = 0;
         while let Some(node) = iter.next().await? {
             seen += 1;
@@ -54,12 +57,15 @@ impl MountTable {
             let Some(key) = below(node.key(), RECORDS).filter(|key| path::is_key(key)) else { continue };
             let record = node.value.clone().map(MountRecord::decode);
             let Some(Ok(record)) = record else { continue };
-            let point = snapshot.get(key, false).await?;
-            if point.is_some_and(|point| point.user_flags() & MOUNT != 0) {
-                by_key.insert(key.to_owned(), record);
-            }
+            records.push((key.to_owned(), record));
         }
-        Ok(Self { by_key })
+        let points = stream::iter(records).map(async |(key, record)| {
+            let point = snapshot.get(&key, false).await?;
+            let mounted = point.is_some_and(|point| point.user_flags() & MOUNT != 0);
+            Ok::<_, DriveError>(mounted.then_some((key, record)))
+        });
+        let by_key = points.buffer_unordered(AT_ONCE).try_filter_map(async |point| Ok(point)).try_collect();
+        Ok(Self { by_key: by_key.await? })
     }
 
     /// The outermost mountpoint on the way to `key` (which may be one itself), what is

@@ -11,6 +11,7 @@ use crate::path::{join, path_of};
 use crate::trie::{ListOptions, Node, Snapshot};
 use crate::{DriveError, Stat, path};
 use hyperspace_api::{Core, CoreError, Corestore, GetOptions};
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
@@ -65,6 +66,21 @@ impl<S: Corestore> View<S> {
     /// The mounts of this drive itself.
     pub(crate) async fn mounts(&self) -> Result<&MountTable, DriveError> {
         self.mounts.get_or_try_init(|| MountTable::read(&self.snapshot)).await
+    }
+
+    /// The same, by who is about to look for `key`. If the mounts have to come from peers, it
+    /// is looked for at the same time: what leads to it is then here when the mounts are.
+    pub(crate) async fn mounts_on_the_way(&self, key: &str) -> Result<&MountTable, DriveError> {
+        if let Some(mounts) = self.mounts.get() {
+            return Ok(mounts);
+        }
+        let mut mounts = pin!(self.mounts());
+        tokio::select! {
+            biased;
+            mounts = &mut mounts => mounts,
+            // Whether it is there counts only once it is known that no mount covers it.
+            _ = self.snapshot.lookup(key, false) => mounts.await,
+        }
     }
 
     /// What is at `key`. `ENOTDIR` if something above it is no directory.

@@ -1,13 +1,13 @@
-//! Tells the peers of a drive what is looked for in its index, and fetches what they
-//! answer: a walk through an index that is elsewhere costs a few round trips, then, and
-//! not one for each step.
+//! Tells the peers of a drive what is looked for in its index: a walk through an index that
+//! is elsewhere costs a few round trips, then, and not one for each step. What they answer is
+//! the blocks, which our server stores; those that only tell which they are are asked for them.
 
-use hyperdrive::trie::hints::{EXTENSION, Hints, Query, decode_answer};
+use hyperdrive::trie::hints::{self, EXTENSION, Hints, Query, decode_answer};
 use hyperspace_api::{Core, CoreError};
 use hyperspace_client::{DownloadRange, RemoteHypercore};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -17,6 +17,12 @@ const WAITING: usize = 64;
 const FETCHED: usize = 128;
 /// Blocks of one download: the server asks for so many of a list at a time.
 const BLOCKS: usize = 64;
+/// Blocks that are not asked for, but looked for next: so many are taken with the first
+/// answer, and twice as many with each one of a listing, as far as the peers go. A line that
+/// was idle is slow at first, and what comes later has to wait for all of them.
+const NEAR: usize = 32;
+/// After so long without a query the line is taken to be idle.
+const IDLE: Duration = Duration::from_secs(1);
 /// How long peers have to send what they told of.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,6 +47,28 @@ impl Hints for CoreHints {
     }
 }
 
+/// How much is looked for at once.
+struct Near {
+    blocks: usize,
+    last: Instant,
+}
+
+impl Near {
+    /// How many blocks are to come along with what `query` asks for.
+    fn of(&mut self, query: &Query) -> usize {
+        if self.last.elapsed() > IDLE {
+            self.blocks = NEAR;
+        }
+        self.last = Instant::now();
+        if query.list.is_none() || query.head == hints::NEWEST {
+            return NEAR;
+        }
+        let blocks = self.blocks;
+        self.blocks = (2 * blocks).min(hints::NEAR);
+        blocks
+    }
+}
+
 /// Asks, and fetches, until nobody can ask any more.
 async fn run(core: RemoteHypercore, mut asked: mpsc::Receiver<Query>) {
     // Registered when there is something to ask: most drives are looked into never.
@@ -50,9 +78,11 @@ async fn run(core: RemoteHypercore, mut asked: mpsc::Receiver<Query>) {
         Err(error) => return tracing::debug!(%error, "no hints for this drive"),
     };
     let mut fetched = VecDeque::new();
+    let mut near = Near { blocks: NEAR, last: Instant::now() };
     loop {
-        tracing::debug!(?next, "asking peers");
-        if let Err(error) = extension.broadcast(next.encode()).await {
+        let near = near.of(&next);
+        tracing::debug!(?next, near, "asking peers");
+        if let Err(error) = extension.broadcast(next.encode_for_blocks(near)).await {
             tracing::debug!(%error, "a hint was not asked for");
         }
         next = loop {

@@ -3,6 +3,7 @@
 use super::changes::{Change, watch};
 use super::commit::{InDoubt, Writing};
 use crate::content::{ContentLog, not_a_drive};
+use crate::trie::hints::NEWEST;
 use crate::trie::{Header, Trie};
 use crate::view::View;
 use crate::{DriveError, DriveOptions};
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use hyperspace_api::{Core, CoreError, Corestore, OpenTarget};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, OnceCell, broadcast};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -128,34 +130,30 @@ impl<S: Corestore> Inner<S> {
             let watcher = tokio::spawn(watch(Arc::downgrade(self), events, self.outdated.clone()));
             *self.watcher.lock() = Some(AbortOnDropHandle::new(watcher));
         }
-        match self.pinned {
-            Some(version) => self.wait_for(version).await?,
-            None if self.metadata().length() == 0 && self.metadata().writable() => self.initialise().await?,
-            None => self.wait_for(1).await?,
-        }
-        // Over a long line both are asked for at once.
-        let length = self.metadata().length();
-        let foreign = self.pinned.is_none() && !self.metadata().writable();
-        let newest = async {
-            if foreign {
-                // What it says is asked again below, where it counts.
-                let _ = self.newest(length).await;
+        let foreign = !self.metadata().writable();
+        let grown = async {
+            match self.pinned {
+                Some(version) => self.wait_for(version).await,
+                None if self.metadata().length() == 0 && !foreign => self.initialise().await,
+                None => self.wait_for(1).await,
             }
         };
-        let (header, ()) = tokio::join!(self.trie.read_header(), newest);
-        match header {
-            Ok(_) => {}
-            Err(CoreError::Corrupt(why)) => return Err(DriveError::Unsupported(why)),
-            Err(error) => return Err(error.into()),
-        }
+        // Over a long line what can be asked for at once is.
         if foreign {
+            if self.pinned.is_none() && self.metadata().length() == 0 {
+                self.look_ahead(NEWEST);
+            }
+            tokio::try_join!(grown, self.read_header())?;
             self.content.expect();
+        } else {
+            grown.await?;
+            self.read_header().await?;
         }
         loop {
             let length = self.metadata().length();
             let version = match self.pinned {
                 Some(version) => version,
-                None if self.metadata().writable() => length,
+                None if !foreign => length,
                 None => self.newest(length).await?,
             };
             let mut view = self.view.write();
@@ -174,19 +172,34 @@ impl<S: Corestore> Inner<S> {
         }
     }
 
+    async fn read_header(&self) -> Result<(), DriveError> {
+        match self.trie.read_header().await {
+            Ok(_) => Ok(()),
+            Err(CoreError::Corrupt(why)) => Err(DriveError::Unsupported(why)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Waits until somebody has sent us that the core is so long.
     async fn wait_for(&self, length: u64) -> Result<(), DriveError> {
         if self.metadata().length() >= length {
             return Ok(());
         }
-        let grown = tokio::time::timeout(self.options.timeout, self.metadata().update(Some(length))).await;
-        match grown {
-            Ok(grown) => {
-                grown?;
+        let mut events = self.metadata().events();
+        let grown = tokio::time::timeout(self.options.timeout, async {
+            if !self.metadata().update(Some(length)).await? {
+                return Err(CoreError::NotAvailable);
             }
-            Err(_) => return Err(CoreError::Timeout.into()),
-        }
-        if self.metadata().length() >= length { Ok(()) } else { Err(CoreError::NotAvailable.into()) }
+            // That it has grown may be told here before how long it is.
+            while self.metadata().length() < length {
+                match events.recv().await {
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return Err(CoreError::Closed),
+                }
+            }
+            Ok(())
+        });
+        Ok(grown.await.unwrap_or(Err(CoreError::Timeout))?)
     }
 
     async fn initialise(&self) -> Result<(), DriveError> {

@@ -63,7 +63,7 @@ impl<S: Corestore> Drive<S> {
                 return Ok(at);
             }
             let view = drive.inner.view().await?;
-            at = match view.mounts().await?.find(key) {
+            at = match view.mounts_on_the_way(key).await?.find(key) {
                 Some((_, mount, rest)) if enter || !rest.is_empty() => {
                     let mounted = drive.drives.open(mount.key, mount.version).await?;
                     let inside = mount.remote_path.as_deref().map(key_of).transpose()?.unwrap_or_default();

@@ -43,15 +43,11 @@ impl<S: Corestore> Inner<S> {
         if length <= 1 || core.has(length - 1).await? {
             return Ok(length);
         }
-        // What is looked for first: the mounts, and something at the root.
-        let query = |key: &str, hidden, list| Query { head: length - 1, key: key.to_owned(), hidden, list };
-        self.trie.hint(query(RECORDS, true, Some(Listing::All)));
-        self.trie.hint(query("", false, None));
+        // Where nothing is here, nothing older can be shown: whoever looks for something waits
+        // for just that.
+        let Some(held) = self.last_held(1, length - 1).await? else { return Ok(length) };
+        self.look_ahead(length - 1);
         let options = self.content.get_options();
-        let Some(held) = self.last_held(1, length - 1).await? else {
-            core.get(length - 1, options).await?;
-            return Ok(length);
-        };
         // Something can be shown: nobody should wait for long.
         let patience = options.timeout.map(|timeout| timeout / 4).unwrap_or(Duration::from_secs(4));
         let options = hyperspace_api::GetOptions { timeout: Some(patience), ..options };
@@ -60,6 +56,14 @@ impl<S: Corestore> Inner<S> {
             Err(error) if error.is_transient() => Ok(held + 1),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Tells peers what is going to be looked for first in the version of which `head` is the
+    /// last block: the mounts, and something at the root.
+    pub(super) fn look_ahead(&self, head: u64) {
+        let query = |key: &str, hidden, list| Query { head, key: key.to_owned(), hidden, list };
+        self.trie.hint(query(RECORDS, true, Some(Listing::All)));
+        self.trie.hint(query("", false, None));
     }
 
     /// The last block of `start..end` that is held.
