@@ -7,7 +7,8 @@
 //! * [`process`]: children that are killed with their test, and whose output is waited for.
 //! * [`server`], [`mount`]: a running `hyperspace`, a running `hyperdrive start`.
 //! * [`machine`]: a server with peers, and what is mounted there; [`relay`]: a line between
-//!   two of them that can be held or cut.
+//!   two of them that can be held or cut; [`link`]: one that is long.
+//! * [`far`]: reading from the far end of such a line.
 //! * [`shell`], [`node`]: programs run to their end.
 //! * [`tree`]: generated folders of files, and what two folders differ in.
 //! * [`wire`]: HRPC without a client library, for bytes that no client would send.
@@ -15,6 +16,8 @@
 //! Nothing here sleeps to let something happen: it waits for a line, an exit or an answer.
 
 pub mod binaries;
+pub mod far;
+pub mod link;
 pub mod machine;
 pub mod mount;
 pub mod node;

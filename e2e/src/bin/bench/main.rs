@@ -5,12 +5,14 @@
 //! bench rpc  [--scale S] [--alternations N]
 //! bench fuse [--scale S] [--alternations N]
 //! bench replicate [--scale S] [--alternations N]
+//! bench link [--alternations N]
 //! ```
 //!
 //! Nothing here passes or fails by time; an operation that fails is an error, or, with
 //! a peer that cannot do it, a dash.
 
 mod fuse;
+mod link;
 mod replicate;
 mod replicate_peer;
 mod rpc;
@@ -57,12 +59,13 @@ fn main() -> anyhow::Result<()> {
     match arguments.next().as_deref() {
         Some("rpc") => rpc::run(plan(arguments)?),
         Some("fuse") => fuse::run(plan(arguments)?),
+        Some("link") => link::run(plan(arguments)?),
         Some("replicate") => replicate::run(plan(arguments)?),
         // What `rpc` starts as a process of its own, as it starts Node's driver.
         Some("rpc-driver") => {
             let socket = PathBuf::from(arguments.next().context("the server's socket")?);
             rpc_driver::run(socket, plan(arguments)?)
         }
-        _ => bail!("usage: bench rpc|fuse|replicate [--scale S] [--alternations N]"),
+        _ => bail!("usage: bench rpc|fuse|replicate|link [--scale S] [--alternations N]"),
     }
 }
