@@ -7,6 +7,7 @@
 //! matrix whose names contain it, as `v1, byte seeks`.
 
 mod bees;
+mod conflicts;
 mod crash;
 mod drives;
 mod encrypted;

@@ -60,6 +60,9 @@ impl LocalCore {
 
     /// Wants something of peers. [`Outcome::NotAvailable`] if there is no replication.
     async fn want(&self, demand: Demand) -> Outcome {
+        if self.is_frozen() {
+            return Outcome::Failed(CoreError::Frozen);
+        }
         match self.network() {
             Some(network) => network.wanted(self, demand).await,
             None => Outcome::NotAvailable,

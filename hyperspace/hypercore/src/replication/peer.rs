@@ -29,6 +29,8 @@ pub enum Purpose {
     Reorg,
     /// The manifest alone.
     Manifest,
+    /// Whether it has another history than ours.
+    Conflict,
 }
 
 /// A request that has no answer yet.
@@ -82,6 +84,11 @@ pub struct Peer {
     pub window: Window,
     /// Was it asked for the manifest alone?
     pub asked_manifest: bool,
+    /// What it has sent that did not hold, until it is known whether it lies, or has another
+    /// history.
+    pub suspected: Option<(Instant, String)>,
+    /// Histories that it has sent unasked.
+    pub testimonies: u8,
     /// Where in which range.
     pub positions: HashMap<DemandId, Position>,
     /// Blocks that it may send although we did not ask for them.
@@ -114,6 +121,8 @@ impl Peer {
             in_flight: HashMap::new(),
             window: Window::default(),
             asked_manifest: false,
+            suspected: None,
+            testimonies: 0,
             positions: HashMap::new(),
             invited: 0,
             downloaded: Traffic::default(),
@@ -145,7 +154,9 @@ impl Peer {
 
     /// May it be asked at all?
     pub fn is_useful(&self) -> bool {
-        self.refusals < MAX_REFUSALS && self.remote.is_some_and(|remote| remote.uploading)
+        self.refusals < MAX_REFUSALS
+            && self.suspected.is_none()
+            && self.remote.is_some_and(|remote| remote.uploading)
     }
 
     /// It did not give what it had to give.

@@ -348,6 +348,8 @@ impl ReplicatedCore {
                     self.extension(peer, &name, payload, state.replicator.remote(peer));
                 }
                 Action::Close { peer } => {
+                    // What was said before is still to arrive.
+                    send_all(&std::mem::take(&mut sends));
                     let channel = self.peers.lock().get(&peer).cloned();
                     if let Some(channel) = channel {
                         channel.connection.link.close(&channel);

@@ -36,8 +36,8 @@ impl Replicator {
                     promised: false,
                 }
             }
-            // An answer to what was taken back.
-            None => return,
+            // An answer to what was taken back, if it is one.
+            None => return self.testified(now, peer, data),
         };
         state.heard = now;
         let answers = data.request == 0
@@ -67,6 +67,10 @@ impl Replicator {
         let (mut flights, mut batch) = (Vec::new(), Vec::new());
         for Arrived { peer, flight, data } in std::mem::take(&mut self.arrived) {
             let received = Received { proof: data.proof, manifest: data.manifest };
+            if flight.purpose == Purpose::Conflict {
+                self.judge(cx, peer, &received);
+                continue;
+            }
             if flight.purpose == Purpose::Reorg || (!is_empty(&received.proof) && received.proof.fork != fork)
             {
                 self.reorg_arrived(cx, peer, data.request, &flight, received);
@@ -116,7 +120,7 @@ impl Replicator {
         self.tell_blocks(cx, gained, before);
         for (peer, reason) in liars {
             if self.peers.contains_key(&peer) {
-                self.ban(cx, peer, reason);
+                self.suspect(cx, peer, reason);
             }
         }
     }
@@ -208,6 +212,10 @@ impl Replicator {
     /// Ends what no peer can give.
     pub(super) fn give_up(&mut self, cx: Cx<'_>) {
         if self.hopes || self.demands.is_empty() || self.reorg.is_some() || self.pause.is_some() {
+            return;
+        }
+        // What comes of that may be another answer.
+        if self.peers.values().any(|peer| peer.suspected.is_some()) {
             return;
         }
         let unknown = self.peers.values().filter(|peer| peer.remote.is_none()).map(|peer| peer.since);

@@ -1,6 +1,6 @@
 //! What was asked for, and how that ends without an answer.
 
-use super::Replicator;
+use super::{Arrived, Replicator};
 use crate::replication::have::Has;
 use crate::replication::peer::{InFlight, PeerId, Purpose};
 use crate::replication::wire::{Message, NoData, Reason};
@@ -24,7 +24,7 @@ impl Replicator {
                 }
             }
             Purpose::Reorg => self.reorg_lost(peer, id),
-            Purpose::Upgrade | Purpose::Manifest => {}
+            Purpose::Upgrade | Purpose::Manifest | Purpose::Conflict => {}
         }
     }
 
@@ -59,6 +59,11 @@ impl Replicator {
         if state.remote.is_some_and(|remote| remote.fork != flight.message.fork) {
             // It has another history since: that says nothing about this one.
             return self.lost(peer, no_data.request, &flight);
+        }
+        if flight.purpose == Purpose::Conflict {
+            // Whoever has no history to show has lied.
+            let data = Box::default();
+            return self.arrived.push(Arrived { peer, flight, data });
         }
         if flight.promised || no_data.reason == Reason::InvalidRequest {
             state.refused();

@@ -8,6 +8,7 @@
 
 mod announce;
 mod arrive;
+mod conflict;
 mod demand;
 mod flights;
 mod reorg;
@@ -236,6 +237,10 @@ impl Replicator {
     /// A peer has opened the core, and so have we.
     pub fn connect(&mut self, now: Instant, core: &LocalCore, peer: PeerId, seeks: bool) {
         self.expected.remove(&peer);
+        if core.is_frozen() {
+            // Nothing more is to be said about it.
+            return;
+        }
         self.peers.insert(peer, Peer::new(now, seeks));
         let cx = Cx { now, core };
         self.refresh(cx);

@@ -1,5 +1,6 @@
 //! What happens by itself as time goes by.
 
+use super::conflict::JUDGED_WITHIN;
 use super::{Cx, LINGER, Replicator, UNWANTED};
 use crate::core::LocalCore;
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ impl Replicator {
                 && !self.is_downloading(now)
             {
                 by(since + UNWANTED);
+            }
+            if let Some((since, _)) = &peer.suspected {
+                by(*since + JUDGED_WITHIN);
             }
             if let Some(asked) = peer.have.oldest_question() {
                 by(asked + peer.patience());
@@ -68,6 +72,7 @@ impl Replicator {
             self.reorg_stalled(peer);
         }
         let cx = Cx { now, core };
+        self.condemn(cx);
         self.work(cx);
         self.close_unwanted(cx);
     }
