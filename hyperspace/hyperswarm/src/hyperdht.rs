@@ -33,6 +33,8 @@
 //! # }
 //! ```
 //!
+//! How peers reach each other by their keys is [`connect`]'s.
+//!
 //! Who announces, signs for every node that keeps it: with that node's id and a token that
 //! it has just given out, so that nobody else can say it again elsewhere or later. What is
 //! found is only as true as the signatures that *we* check: a node can leave out what it

@@ -16,17 +16,52 @@
 //! [secret stream](crate::secret_stream).
 //!
 //! Nothing here knows a socket or a stream: sockets and streams have numbers, and events say
-//! which are to be opened.
+//! which are to be opened. [`Endpoint`](super::Endpoint) has both:
+//!
+//! ```
+//! use hyperswarm::hyperdht::{DialOptions, Endpoint, ListenOptions, Options};
+//! use hyperswarm::{Event, KeyPair};
+//! use std::net::Ipv4Addr;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let local = || Options { host: Ipv4Addr::LOCALHOST, port: 0, ..Options::default() };
+//! let first = Endpoint::bind(Options { is_first: true, ..local() }).await?;
+//! let bootstrap = vec![first.local_address().into()];
+//! let second = Endpoint::bind(Options { bootstrap, ..local() }).await?;
+//! second.ready().await;
+//!
+//! let (alice, bob) = (KeyPair::generate()?, KeyPair::generate()?);
+//! let mut server = second.listen(&bob, ListenOptions::default()).await?;
+//! server.announced().await;
+//! let serving = tokio::spawn(async move {
+//!     let dialed = server.accept().await.ok_or("it was closed")?;
+//!     let mut connection = dialed.connect(hyperswarm::Options::default()).await.map_err(|e| e.to_string())?;
+//!     connection.pair("greetings", None);
+//!     let greeting = connection.next().await;
+//!     server.close().await;
+//!     Ok::<_, String>(greeting)
+//! });
+//!
+//! let dialed = first.dial(&bob.public_key(), DialOptions::new(&alice)).await?;
+//! assert_eq!(dialed.remote_public_key, bob.public_key());
+//! let connection = dialed.connect(hyperswarm::Options::default()).await?;
+//! connection.open("greetings", b"", "hello")?;
+//! let greeting = serving.await??;
+//! assert!(matches!(greeting, Some(Event::Requested { handshake, .. }) if handshake == "hello"));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Bounds
 //! * Passing on is stateless: for one datagram, one of at most 44 bytes more (two addresses,
 //!   and our id), and by its mode, none is passed on more than three times. What is to be
 //!   passed into a private network must come from one.
-//! * Of handshakes with our servers, 2,000 a second are looked at, each for the cost of one
-//!   multiplication on the curve (some 60 µs); what comes beyond is as if lost. Those that
-//!   prove a key cost five altogether, and at most [`MAX_HANDSHAKES`] of them are
+//! * Of handshakes with our servers, 1,000 a second are looked at, each for the cost of two
+//!   multiplications on the curve (some 160 µs); what comes beyond is as if lost. Those that
+//!   prove a key cost some 500 µs altogether, and at most [`MAX_HANDSHAKES`] of them are
 //!   remembered: until they have led to a connection or 10 s have gone by, and then for
-//!   10 s. One costs some 2 kB.
+//!   10 s. One costs some kilobytes, most of it for the stream that waits for it.
 //! * At most [`MAX_PUNCHERS`] of them, and of our dials, have a socket of their own; one of
 //!   all may have 256, for half a minute, and not within 20 s after the last that had.
 //! * Punching sends at most 1,750 datagrams of one byte, to a host that has proved to be the
@@ -80,7 +115,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const OVER_A_NODE: Duration = Duration::from_secs(1);
 
 /// How many handshakes are looked at in a second, and at once.
-const HANDSHAKES_A_SECOND: u32 = 2000;
+const HANDSHAKES_A_SECOND: u32 = 1000;
 
 /// For how many peers it is remembered by which nodes they were reached, twice.
 const REMEMBERED: usize = 256;

@@ -223,3 +223,48 @@ async fn who_rests_is_not_found_and_comes_back() {
     check(dialed, &ours, 10).await;
     within(accepting).await.expect("it does not panic");
 }
+
+/// Strangers send what they like to all sockets of a node that serves: who is served notices
+/// nothing, and others still come.
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_at_the_sockets() {
+    let network = network(5).await;
+    let (here, there) = (guest(&network).await, guest(&network).await);
+    let (ours, theirs) = (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]));
+    let mut server = listen(&here, &ours).await;
+    tokio::spawn(async move {
+        while let Some(accepted) = server.accept().await {
+            tokio::spawn(echo(accepted));
+        }
+    });
+    let target = here.local_address();
+    let over = Arc::new(AtomicBool::new(false));
+    let is_over = Arc::clone(&over);
+    let stranger = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    let flood = tokio::task::spawn_blocking(move || {
+        let mut sent = 0u64;
+        let mut noise = 1u64;
+        while !is_over.load(Ordering::Relaxed) {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let mut datagram: Vec<u8> = (0..noise >> 56).map(|at| (noise >> (at % 50)) as u8).collect();
+            let first = [0x03, 0x13, 0xff, 0][(noise >> 40) as usize % 4];
+            if let Some(at) = datagram.first_mut() {
+                *at = first;
+            }
+            // If there is no room for it, it is lost.
+            sent += u64::from(stranger.send_to(&datagram, target).is_ok());
+            if sent.is_multiple_of(100) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        sent
+    });
+    for number in 0..5 {
+        let dialed = within(there.dial(&ours.public_key(), DialOptions::new(&theirs))).await;
+        check(dialed.unwrap_or_else(|error| panic!("{number}: {error}")), &ours, 1 << 20).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    let sent = flood.await.expect("it does not panic");
+    assert!(sent > 1000, "{sent}");
+    assert_eq!(here.status().stored, hyperswarm::hyperdht::Stored::default());
+}
