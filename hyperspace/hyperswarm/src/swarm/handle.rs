@@ -17,9 +17,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+/// How long the end of a swarm may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a swarm begins.
 #[derive(Clone)]
@@ -282,13 +286,14 @@ impl Swarm {
         async move { stats.wait_for(wanted).await.is_ok() }
     }
 
-    /// Withdraws everything, and ends all connections; waits until the DHT knows, and the
-    /// task has ended. [`Events`] need not be taken meanwhile.
+    /// Withdraws everything, and ends all connections; waits until the DHT knows, ten seconds
+    /// at most, and the task has ended. [`Events`] need not be taken meanwhile.
     pub fn close(&self) -> impl Future<Output = ()> + Send + use<> {
         let closed = self.wait(Command::Close);
         let commands = self.commands.clone();
         async move {
-            closed.await;
+            // Without a network, nobody can be told.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed).await;
             // It may have ended before.
             let _ = commands.send(Command::Stop);
             commands.closed().await;

@@ -119,6 +119,18 @@ async fn closed_it_takes_back_everything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn closed_without_a_network_it_ends_in_time() {
+    let world = World::default();
+    let (server, mut client) = connected(&world).await;
+    world.cut();
+    let started = tokio::time::Instant::now();
+    soon(server.swarm.close()).await;
+    assert!(started.elapsed() <= Duration::from_secs(11), "{:?}", started.elapsed());
+    drop(server.connections);
+    client.until(0).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropped_it_ends_at_once() {
     let world = World::default();
     let (server, mut client) = connected(&world).await;

@@ -26,6 +26,8 @@ struct Listening {
 struct State {
     topics: BTreeMap<Id, BTreeSet<PublicKey>>,
     listening: HashMap<PublicKey, Listening>,
+    /// Nobody answers any more.
+    cut: bool,
 }
 
 /// What all share.
@@ -45,6 +47,11 @@ impl World {
 
     pub fn is_listening(&self, key: &PublicKey) -> bool {
         self.state().listening.contains_key(key)
+    }
+
+    /// Nobody answers any more.
+    pub fn cut(&self) {
+        self.state().cut = true;
     }
 
     /// One host's way into it.
@@ -121,6 +128,9 @@ impl Net for Host {
     ) -> Result<Vec<SocketAddrV4>, Unanswered> {
         let Question { topic, ask, pair, relays, .. } = question;
         tokio::time::sleep(Duration::from_millis(200)).await;
+        if self.world.state().cut {
+            return std::future::pending().await;
+        }
         let peers = self.world.announced(&topic).into_iter();
         let peers = peers.map(|key| Found { key, relays: relays.clone() }).collect();
         // If nobody listens, it is given up soon.
