@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// There and back.
-const AWAY: Duration = Duration::from_millis(150);
+const AWAY: Duration = Duration::from_millis(300);
 
 /// A bee of a Node peer, a server of ours that has all of it, and a Node peer that has nothing
 /// and is far away from the server.
@@ -59,11 +59,9 @@ fn round_trips(of: &Value) -> f64 {
     number(of, "ms") / AWAY.as_secs_f64() / 1000.0
 }
 
-/// The middle one.
-fn median(of: &[Value], what: impl Fn(&Value) -> f64) -> f64 {
-    let mut numbers: Vec<f64> = of.iter().map(what).collect();
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
+/// The least of them: what a busy machine adds is no part of it.
+fn least(of: &[Value], what: impl Fn(&Value) -> f64) -> f64 {
+    of.iter().map(what).fold(f64::INFINITY, f64::min)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,9 +79,9 @@ async fn a_lookup_takes_two_round_trips_and_not_one_a_level() {
             let told = [number(lookup, "queries"), number(lookup, "answers")];
             assert_eq!(told, if extension { [1.0, 1.0] } else { [0.0, 0.0] }, "{lookup}");
         }
-        let trips = median(&found, round_trips);
-        let requests = median(&found, |lookup| number(lookup, "requests"));
-        println!("a lookup, told {extension}: {trips:.1} round trips, {requests} requests");
+        let trips = least(&found, round_trips);
+        let requests: f64 = found.iter().map(|lookup| number(lookup, "requests")).sum();
+        println!("a lookup, told {extension}: {trips:.1} round trips, {requests} requests in all");
         both.push((trips, requests));
     }
     let [(with, fewer), (without, more)] = both[..] else { unreachable!("it was looked up twice") };
