@@ -183,7 +183,12 @@ impl Task for Channel {
         self.connection.link.corked(&mut || {
             let mut bytes = 0;
             for _ in 0..TURN_MESSAGES {
-                if bytes >= TURN_BYTES || self.closed.load(Ordering::Acquire) {
+                if self.closed.load(Ordering::Acquire) {
+                    // Something was queued while it ended: nobody is there to get it, and it
+                    // would have its turn again and again.
+                    return;
+                }
+                if bytes >= TURN_BYTES {
                     break;
                 }
                 if self.connection.link.is_full() {
