@@ -60,6 +60,7 @@ mod hash;
 pub mod hyperdht;
 mod key_pair;
 pub mod noise;
+pub mod pipe;
 pub mod protomux;
 pub mod secret_stream;
 pub mod swarm;

@@ -296,7 +296,7 @@ async fn an_owner_who_waits_hears_of_what_somebody_else_opened_for_him() {
 
 #[tokio::test]
 async fn what_goes_over_it_is_counted() {
-    let (mut left, mut right) = pair().await;
+    let (mut left, right) = pair().await;
     left.pair("bulk", None);
     let channel = right.open("bulk", b"", "").expect("it opens");
     right.send(channel, 0, vec![7; 100_000]).expect("it opens");
