@@ -209,6 +209,9 @@ pub enum Command {
         #[arg(long, requires = "name", conflicts_with = "version")]
         delete: bool,
     },
+    /// A pipe to another machine: standard input there is standard output here, and the
+    /// other way round
+    Beam(Beam),
     /// Detach a mount, however dead it is
     ForceUnmount {
         /// The mount (default: the configured one)
@@ -221,6 +224,19 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// `beam`
+#[derive(Debug, Args)]
+pub struct Beam {
+    /// The phrase that the other side shows (default: make one up, show it, and wait)
+    pub phrase: Option<String>,
+    /// Wait for the other side with PHRASE, instead of dialling it
+    #[arg(long, requires = "phrase")]
+    pub wait: bool,
+    /// DHT bootstrap node HOST:PORT (repeatable)
+    #[arg(long, value_name = "ADDRESS", env = "HYPERSPACE_BOOTSTRAP", value_delimiter = ',')]
+    pub bootstrap: Vec<String>,
 }
 
 /// `start`
@@ -241,6 +257,12 @@ pub struct Start {
     /// DHT bootstrap node HOST:PORT for an embedded server (repeatable; `none` for no network)
     #[arg(long, value_name = "ADDRESS", env = "HYPERSPACE_BOOTSTRAP", value_delimiter = ',')]
     pub bootstrap: Vec<String>,
+    /// The UDP port that an embedded server prefers
+    #[arg(long, value_name = "PORT")]
+    pub network_port: Option<u16>,
+    /// Have an embedded server announce nothing, whatever is seeded
+    #[arg(long)]
+    pub no_announce: bool,
     /// Where an embedded server takes calls of peers, over TCP (repeatable)
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Vec<SocketAddr>,

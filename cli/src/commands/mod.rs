@@ -1,5 +1,6 @@
 //! From arguments to calls of the service library.
 
+mod beam;
 mod copy;
 mod download;
 mod drives;
@@ -101,6 +102,7 @@ async fn dispatch(setup: &Setup, command: Command) -> anyhow::Result<()> {
         Command::Tag { path, name, version, delete } => {
             history::tag(setup, &path, name.as_deref(), version, delete).await
         }
+        Command::Beam(args) => beam::run(setup, &args).await,
         Command::ForceUnmount { mnt } => system::force_unmount(setup, mnt.as_deref()).await,
         Command::FuseSetup => system::fuse_setup(setup),
         Command::Completions { shell } => system::completions(shell),

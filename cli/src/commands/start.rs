@@ -147,6 +147,8 @@ async fn embedded(
         storage: hyperspace::Storage::Folder(storage),
         endpoint: Some(listen),
         bootstrap: hyperspace::Bootstrap::parse(&args.bootstrap)?,
+        network_port: args.network_port,
+        no_announce: args.no_announce,
         listen: args.listen.clone(),
         peers: args.peer.clone(),
         ..hyperspace::Config::default()

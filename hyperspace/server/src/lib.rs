@@ -47,6 +47,7 @@
 //! asks for one block more. Methods 28 to 30 of `Hypercore`, and `AppendRequest.expectedLength`, are ours.
 #![forbid(unsafe_code)]
 
+pub mod beam;
 mod bootstrap;
 pub mod config;
 pub mod extensions;

@@ -172,9 +172,9 @@ pub trait Swarm: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// How many peers that were found by that topic are connected.
-    fn peers_of(&self, _topic: DiscoveryKey) -> usize {
-        0
+    /// By which topics peers were found that are connected.
+    fn found(&self) -> Pin<Box<dyn Future<Output = HashMap<Key, Vec<DiscoveryKey>>> + Send>> {
+        Box::pin(std::future::ready(HashMap::new()))
     }
 
     /// Registers an extension of all connections. It is not registered yet.
@@ -379,7 +379,8 @@ impl Networker {
     }
 
     /// How all of it is.
-    pub(crate) fn info(&self) -> m::NetworkInfo {
+    pub(crate) async fn info(&self) -> m::NetworkInfo {
+        let found = self.swarm.found().await;
         let bytes = bytes::Bytes::copy_from_slice;
         let dht = self.swarm.dht().map(|dht| m::DhtInfo {
             ready: dht.ready,
@@ -402,7 +403,7 @@ impl Networker {
             discovery_key: bytes(key.as_bytes()),
             announce: live.announce,
             lookup: live.lookup,
-            peers: self.swarm.peers_of(key) as u64,
+            peers: found.values().filter(|topics| topics.contains(&key)).count() as u64,
         });
         m::NetworkInfo { dht, connections: connections.collect(), topics: topics.collect() }
     }

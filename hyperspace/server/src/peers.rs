@@ -1,16 +1,19 @@
-//! Peers by their address: plain TCP, which is how a LAN or a server peer is pinned.
+//! Whom we are connected with: peers by their address, over plain TCP, which is how a LAN or
+//! a server peer is pinned; and peers that the swarm finds.
 //!
-//! [`Peers`] listens, and calls the addresses it was given, again and again as long as they
-//! do not answer. Every connection is a secret stream; on it all cores of the store are
-//! replicated, those that the peer asks for and we hold included. Two peers have one
-//! connection, whoever called whom.
+//! [`Peers`] listens, calls the addresses it was given, again and again as long as they do
+//! not answer, and joins topics of the swarm. Every connection is a secret stream; on it all
+//! cores of the store are replicated, those that the peer asks for and we hold included. Two
+//! peers have one connection, whoever called whom.
 //!
 //! | file | what |
 //! |---|---|
 //! | `bees` | answers to who looks something up in a bee |
 //! | `extensions` | messages of programs, beside the cores |
+//! | `in_swarm` | peers that the swarm finds |
 //! | `link` | replication's view of a connection |
 //! | `connection` | one connection, from handshake to end |
+//! | `following` | cores that peers are asked for |
 //! | `registry` | who is connected: one connection a peer |
 //! | `replicated` | a store, as the server uses it, whose cores peers are asked for |
 //! | `tcp` | listening, and calling |
@@ -23,6 +26,8 @@
 mod bees;
 mod connection;
 mod extensions;
+mod following;
+mod in_swarm;
 mod link;
 mod registry;
 mod replicated;
@@ -32,20 +37,23 @@ mod tries;
 pub use replicated::Replicated;
 
 use crate::extensions::ExtensionEnd;
-use crate::networker::{PeerAddress, Presence, Swarm, SwarmEvent};
+use crate::networker::{ConnectionInfo, DhtInfo, Nat, PeerAddress, Presence, Swarm, SwarmEvent};
 use extensions::NetworkExtensions;
-use hypercore::LocalCore;
-use hypercore::replication::{Followed, Replication};
-use hyperspace_api::{CoreError, DiscoveryKey, Peer};
+use following::Following;
+use hypercore::replication::Replication;
+use hyperspace_api::{CoreError, DiscoveryKey, Key, Peer};
 use hyperswarm::KeyPair;
+use hyperswarm::dht::bootstrap::BootstrapNode;
+use in_swarm::InSwarm;
 use parking_lot::Mutex;
 use registry::Registry;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tcp::Called;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast};
@@ -73,6 +81,20 @@ struct Inner {
     places: Arc<Semaphore>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    following: Following,
+    /// Nothing if we are not in the swarm.
+    in_swarm: OnceLock<InSwarm>,
+}
+
+/// How the swarm is entered.
+#[derive(Clone, Debug, Default)]
+pub struct SwarmOptions {
+    /// Through which nodes.
+    pub bootstrap: Vec<BootstrapNode>,
+    /// A file in which nodes are remembered for the next start.
+    pub remember: Option<PathBuf>,
+    /// The UDP port to prefer.
+    pub port: Option<u16>,
 }
 
 impl Peers {
@@ -90,6 +112,8 @@ impl Peers {
                 places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
+                following: Following::default(),
+                in_swarm: OnceLock::new(),
             }),
         }
     }
@@ -104,9 +128,13 @@ impl Peers {
         Ok(at)
     }
 
-    /// Asks all peers for `core`, as long as the guard lives.
-    fn follow(&self, core: &LocalCore) -> Followed {
-        self.inner.replication.follow(core)
+    /// Enters the swarm. Nobody is waited for. To be called once, before anything else.
+    pub async fn enter_swarm(&self, options: SwarmOptions) -> io::Result<()> {
+        let in_swarm = InSwarm::enter(&self.inner, options).await?;
+        if self.inner.in_swarm.set(in_swarm).is_err() {
+            return Err(io::Error::other("this is in the swarm already"));
+        }
+        Ok(())
     }
 }
 
@@ -129,12 +157,17 @@ fn check_address(address: &str) -> Result<(), CoreError> {
 }
 
 impl Swarm for Peers {
-    // Whom we are connected with does not depend on topics.
-    fn set(&self, _: DiscoveryKey, _: Presence) {}
+    fn set(&self, topic: DiscoveryKey, presence: Presence) {
+        if let Some(in_swarm) = self.inner.in_swarm.get() {
+            in_swarm.set(topic, presence);
+            if presence.lookup {
+                self.inner.look_anew(topic);
+            }
+        }
+    }
 
-    fn flushed(&self, _: DiscoveryKey) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let inner = self.inner.clone();
-        Box::pin(async move { inner.first_calls().await })
+    fn flushed(&self, topic: DiscoveryKey) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.inner.clone().looked_for(topic))
     }
 
     fn peers(&self) -> Vec<Peer> {
@@ -146,11 +179,30 @@ impl Swarm for Peers {
     }
 
     fn remote_address(&self) -> Option<String> {
-        None
+        self.dht()?.remote_address.map(|address| address.to_string())
     }
 
     fn holepunchable(&self) -> Option<bool> {
-        None
+        match self.dht()?.nat {
+            Nat::Open | Nat::Consistent => Some(true),
+            Nat::Random => Some(false),
+            Nat::Unknown => None,
+        }
+    }
+
+    fn dht(&self) -> Option<DhtInfo> {
+        self.inner.in_swarm.get().map(InSwarm::dht)
+    }
+
+    fn connections(&self) -> Vec<ConnectionInfo> {
+        self.inner.registry.connections()
+    }
+
+    fn found(&self) -> Pin<Box<dyn Future<Output = HashMap<Key, Vec<DiscoveryKey>>> + Send>> {
+        match self.inner.in_swarm.get() {
+            Some(in_swarm) => Box::pin(in_swarm.found()),
+            None => Box::pin(std::future::ready(HashMap::new())),
+        }
     }
 
     fn add_peer(&self, address: &str) -> Result<(), CoreError> {

@@ -3,7 +3,7 @@
 use crate::config::{self, Endpoint};
 use crate::listen::{ListenError, Listener};
 use crate::networker::Swarm;
-use crate::peers::{Peers, Replicated};
+use crate::peers::{Peers, Replicated, SwarmOptions};
 use crate::store::swarm_keys;
 use crate::{Bootstrap, Limits, OnClient, Options, Server};
 use hypercore::replication::{Replication, ReplicationOptions};
@@ -18,6 +18,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// In the folder of the data: the nodes of the DHT that were known the last time.
+const DHT_NODES: &str = "dht-nodes";
 
 /// What server to start.
 #[derive(Clone, Default)]
@@ -85,6 +88,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The swarm cannot be entered.
+    #[error("cannot enter the swarm: no UDP socket can be bound: {0}")]
+    Swarm(io::Error),
     /// A peer cannot be called.
     #[error("{0}")]
     Peer(CoreError),
@@ -125,6 +131,14 @@ pub async fn start(config: Config) -> Result<RunningServer, StartError> {
     let replication =
         Replication::new(&store, ReplicationOptions::default()).map_err(StartError::Replication)?;
     let peers = Arc::new(Peers::new(replication, keys));
+    if let Some(bootstrap) = config.bootstrap.nodes() {
+        let remember = match &config.storage {
+            Storage::Folder(folder) => Some(folder.join(DHT_NODES)),
+            Storage::Memory => None,
+        };
+        let options = SwarmOptions { bootstrap, remember, port: config.network_port };
+        peers.enter_swarm(options).await.map_err(StartError::Swarm)?;
+    }
     let mut listening = Vec::new();
     for address in config.listen {
         match peers.listen(address).await {

@@ -23,9 +23,7 @@ pub(super) enum Ended {
 }
 
 impl Inner {
-    /// Runs a connection over `io` until it is over. `kind` and `address` are for people to
-    /// read; `opened` is told who is at the other end, `over` that it is over, before anybody
-    /// who waits for the peer is.
+    /// Opens a connection over `io`, and [runs](Self::take) it until it is over.
     pub(super) async fn run<T>(
         &self,
         io: T,
@@ -39,14 +37,28 @@ impl Inner {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut connection = Connection::new(io, initiator, &self.keys, Options::default()).await?;
+        Ok(self.take(&mut connection, kind, address, opened, over).await)
+    }
+
+    /// Runs a connection until it is over. `kind` and `address` are for people to read;
+    /// `opened` is told who is at the other end, `over` that it is over, before anybody who
+    /// waits for the peer is.
+    pub(super) async fn take(
+        &self,
+        connection: &mut Connection,
+        kind: &str,
+        address: String,
+        opened: impl FnOnce(Key),
+        over: impl FnOnce(),
+    ) -> Ended {
         let remote_public_key = Key::from(connection.remote_public_key());
         if connection.remote_public_key() == connection.public_key() {
-            return Ok(Ended::Ourselves);
+            return Ended::Ourselves;
         }
         let peer = Peer { remote_public_key, remote_address: address.clone(), kind: kind.to_owned() };
         let _place = match self.registry.admit(connection.sender(), peer.clone()) {
             Verdict::Kept(place) => place,
-            Verdict::Superfluous(other) => return Ok(Ended::Superfluous(other)),
+            Verdict::Superfluous(other) => return Ended::Superfluous(other),
         };
         tracing::debug!(peer = %remote_public_key, address, kind, "connected");
         connection.pair(PROTOCOL, None);
@@ -57,19 +69,19 @@ impl Inner {
             remote_address: address,
             kind: kind.to_owned(),
             handshake_hash: *connection.handshake_hash(),
-            is_initiator: initiator,
+            is_initiator: connection.is_initiator(),
         };
         let attached = match self.replication.attach(info, StreamLink(connection.sender())) {
             Ok(attached) => attached,
-            Err(AttachError::Banned) => return Ok(Ended::Banned),
+            Err(AttachError::Banned) => return Ended::Banned,
         };
         let joined = self.extensions.join(peer, connection.sender());
         // Only now: who waits for the first call to end asks this peer next.
         opened(remote_public_key);
-        serve(&mut connection, &attached, &joined).await;
+        serve(connection, &attached, &joined).await;
         over();
         tracing::debug!(peer = %remote_public_key, error = ?connection.error(), "disconnected");
-        Ok(Ended::Over(connection.error()))
+        Ended::Over(connection.error())
     }
 }
 

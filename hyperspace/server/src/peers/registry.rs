@@ -3,13 +3,17 @@
 //! Two peers that call each other at the same time have two connections for a moment. Both
 //! sides keep the same one of them, without talking about it: that of the caller whose key
 //! is the greater. Of two in the same direction, the later counts: the earlier is one that
-//! its caller has lost.
+//! its caller has lost. Which of two that the swarm has made counts, the swarm has decided
+//! before we hear of it; and one by an address that somebody has given counts more than one
+//! that the swarm has made.
 
-use crate::networker::SwarmEvent;
+use super::in_swarm;
+use crate::networker::{ConnectionInfo, SwarmEvent};
 use hyperspace_api::{Key, Peer};
 use hyperswarm::Sender;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::time::Instant;
 use tokio::sync::broadcast;
 
 /// Events that a slow listener may fall behind before it misses some.
@@ -26,6 +30,7 @@ struct Connected {
     peer: Peer,
     /// Tells two connections of a peer apart.
     number: u64,
+    since: Instant,
 }
 
 /// A connection that counts, until it is dropped.
@@ -58,13 +63,28 @@ impl Registry {
         self.connected.lock().values().map(|connected| connected.peer.clone()).collect()
     }
 
+    pub(super) fn connections(&self) -> Vec<ConnectionInfo> {
+        let connected = self.connected.lock();
+        let describe = |connected: &Connected| {
+            let traffic = connected.sender.traffic();
+            ConnectionInfo {
+                peer: connected.peer.clone(),
+                is_initiator: connected.sender.is_initiator(),
+                age: connected.since.elapsed(),
+                received: traffic.received,
+                sent: traffic.sent,
+            }
+        };
+        connected.values().map(describe).collect()
+    }
+
     /// A connection to `peer` is open.
     pub(super) fn admit(&self, sender: Sender, peer: Peer) -> Verdict<'_> {
         let key = peer.remote_public_key;
         let mut connected = self.connected.lock();
         let number = match connected.get(&key) {
             None => 0,
-            Some(other) if !other.sender.is_over() && !replaces(&sender, &other.sender) => {
+            Some(other) if !other.sender.is_over() && !replaces((&sender, &peer), other) => {
                 return Verdict::Superfluous(other.sender.clone());
             }
             Some(other) => {
@@ -73,7 +93,9 @@ impl Registry {
                 other.number + 1
             }
         };
-        let news = connected.insert(key, Connected { sender, peer: peer.clone(), number }).is_none();
+        let news = connected
+            .insert(key, Connected { sender, peer: peer.clone(), number, since: Instant::now() })
+            .is_none();
         drop(connected);
         if news {
             let _ = self.events.send(SwarmEvent::PeerAdd(peer));
@@ -83,9 +105,15 @@ impl Registry {
 }
 
 /// Both to the same peer: does the new one count?
-fn replaces(new: &Sender, old: &Sender) -> bool {
-    new.is_initiator() == old.is_initiator()
-        || new.is_initiator() == (new.public_key() > new.remote_public_key())
+fn replaces((new, peer): (&Sender, &Peer), old: &Connected) -> bool {
+    match (peer.kind == in_swarm::KIND, old.peer.kind == in_swarm::KIND) {
+        (true, true) | (false, true) => true,
+        (true, false) => false,
+        (false, false) => {
+            new.is_initiator() == old.sender.is_initiator()
+                || new.is_initiator() == (new.public_key() > new.remote_public_key())
+        }
+    }
 }
 
 impl Drop for Place<'_> {

@@ -169,7 +169,7 @@ impl<S: Store> Session<S> {
             Call::AddPeer(r) => self.add_peer(ticket, r)?,
             Call::RemovePeer(r) => self.remove_peer(ticket, r)?,
             Call::PeerAddresses(_) => self.peer_addresses(ticket),
-            Call::NetworkInfo(_) => self.answer(ticket, Answer::NetworkInfo(self.server.networker.info())),
+            Call::NetworkInfo(_) => self.network_info(ticket),
         }
         Ok(())
     }

@@ -53,6 +53,12 @@ impl<S: Store> Session<S> {
         Ok(())
     }
 
+    pub(super) fn network_info(&mut self, ticket: Ticket) {
+        let server = self.server.clone();
+        let asking = async move { Ok(Answer::NetworkInfo(server.networker.info().await)) };
+        self.start(ticket, async { asking.await.into() }, None);
+    }
+
     pub(super) fn peer_addresses(&mut self, ticket: Ticket) {
         let server = self.server.clone();
         let asking = async move {

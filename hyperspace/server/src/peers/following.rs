@@ -1,0 +1,133 @@
+//! Cores that peers are asked for.
+//!
+//! What nobody has is unavailable, but not before everybody was asked who may have it: as long
+//! as a topic of the core is not looked up, or somebody who was found is being dialled, whoever
+//! waits for a block of it goes on waiting. (So he does while an address is called: `tcp`.)
+
+use super::{Inner, Peers};
+use hypercore::LocalCore;
+use hypercore::replication::Followed;
+use hyperspace_api::{Core, DiscoveryKey};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The cores that are followed, so that they hear of topics that are joined later.
+#[derive(Default)]
+pub(super) struct Following {
+    cores: Mutex<Cores>,
+}
+
+#[derive(Default)]
+struct Cores {
+    by_topic: HashMap<DiscoveryKey, HashMap<u64, Entry>>,
+    last: u64,
+}
+
+#[derive(Clone)]
+struct Entry {
+    core: LocalCore,
+    /// Cancelled when it is followed no more.
+    over: CancellationToken,
+}
+
+/// A core that peers are asked for, as long as this lives.
+pub(super) struct FollowedCore {
+    inner: Arc<Inner>,
+    topic: DiscoveryKey,
+    number: u64,
+    over: CancellationToken,
+    _followed: Followed,
+}
+
+impl Peers {
+    /// Asks all peers for `core`, as long as the guard lives.
+    pub(super) fn follow(&self, core: &LocalCore) -> FollowedCore {
+        let (inner, topic) = (self.inner.clone(), core.discovery_key());
+        let entry = Entry { core: core.clone(), over: inner.stop.child_token() };
+        let over = entry.over.clone();
+        if let Some(in_swarm) = inner.in_swarm.get() {
+            inner.look(entry.clone(), in_swarm.all_flushed());
+        }
+        let number = {
+            let mut cores = inner.following.cores.lock();
+            cores.last += 1;
+            let number = cores.last;
+            cores.by_topic.entry(topic).or_default().insert(number, entry);
+            number
+        };
+        let _followed = inner.replication.follow(core);
+        FollowedCore { inner, topic, number, over, _followed }
+    }
+}
+
+impl Inner {
+    /// A topic is looked up from now on: whoever waits for its core waits for that.
+    pub(super) fn look_anew(self: &Arc<Self>, topic: DiscoveryKey) {
+        let entries: Vec<Entry> = self
+            .following
+            .cores
+            .lock()
+            .by_topic
+            .get(&topic)
+            .into_iter()
+            .flat_map(|e| e.values().cloned())
+            .collect();
+        for entry in entries {
+            self.look(entry, self.clone().looked_for(topic));
+        }
+    }
+
+    /// Nothing of any core is called unavailable until `found`.
+    pub(super) fn look_everywhere<T>(&self, found: impl Future<Output = T> + Send + 'static) {
+        let cores = self.following.cores.lock();
+        let entries = cores.by_topic.values().flat_map(HashMap::values);
+        let looking: Vec<_> = entries.map(|entry| self.replication.looking(&entry.core)).collect();
+        drop(cores);
+        if !looking.is_empty() {
+            self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
+                let _looking = looking;
+                found.await;
+            }));
+        }
+    }
+
+    /// Nothing of a core is called unavailable until `found`.
+    fn look(self: &Arc<Self>, entry: Entry, found: impl Future<Output = ()> + Send + 'static) {
+        let looking = self.replication.looking(&entry.core);
+        self.tasks.spawn(entry.over.clone().run_until_cancelled_owned(async move {
+            let _looking = looking;
+            found.await;
+        }));
+    }
+
+    /// Ready when every address was called once, and the peers of a topic were looked up and
+    /// dialled.
+    pub(super) fn looked_for(
+        self: Arc<Self>,
+        topic: DiscoveryKey,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let flushed = self.in_swarm.get().map(|in_swarm| in_swarm.flushed(topic));
+        async move {
+            self.first_calls().await;
+            if let Some(flushed) = flushed {
+                flushed.await;
+            }
+        }
+    }
+}
+
+impl Drop for FollowedCore {
+    fn drop(&mut self) {
+        self.over.cancel();
+        let mut cores = self.inner.following.cores.lock();
+        if let Some(entries) = cores.by_topic.get_mut(&self.topic) {
+            entries.remove(&self.number);
+            if entries.is_empty() {
+                cores.by_topic.remove(&self.topic);
+            }
+        }
+    }
+}

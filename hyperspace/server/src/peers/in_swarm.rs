@@ -1,0 +1,240 @@
+//! Peers that the swarm finds, or that find us by it: over UDX.
+//!
+//! The swarm decides whom to dial, and which of two connections with one peer stays. What
+//! runs on a connection is the same as over TCP.
+
+use super::connection::Ended;
+use super::{Inner, SwarmOptions};
+use crate::networker::{DhtInfo, Nat, Presence};
+use hyperspace_api::{DiscoveryKey, Key};
+use hyperswarm::hyperdht::{self, Endpoint, NatKind};
+use hyperswarm::swarm::{Config, Connected, ConnectionId, Discovery, Event, Events, Join, Options, Swarm};
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// As clients and people read it.
+pub(super) const KIND: &str = "udx";
+/// With so many connections, nobody more is dialled (as npm hyperspace 3).
+const MAX_PEERS: usize = 256;
+/// So many are dialled at a time: a dial is little more than waiting.
+const MAX_PARALLEL: usize = 16;
+/// How long the DHT has to be told that we are gone.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Our place in the swarm.
+pub(super) struct InSwarm {
+    endpoint: Endpoint,
+    swarm: Swarm,
+    topics: Mutex<HashMap<DiscoveryKey, Topic>>,
+    taken: watch::Receiver<Taken>,
+}
+
+/// The open connections on which cores are asked for already.
+type Taken = HashSet<ConnectionId>;
+
+struct Topic {
+    presence: Presence,
+    discovery: Discovery,
+}
+
+impl Presence {
+    fn join(self) -> Join {
+        Join { server: self.announce, client: self.lookup, limit: None }
+    }
+}
+
+impl InSwarm {
+    /// Binds a socket, and takes connections, from now on until `inner` stops.
+    pub(super) async fn enter(inner: &Arc<Inner>, options: SwarmOptions) -> io::Result<Self> {
+        let endpoint = Endpoint::bind(hyperdht::Options {
+            bootstrap: options.bootstrap,
+            remember: options.remember,
+            port: options.port.unwrap_or(hyperdht::PORT),
+            ..hyperdht::Options::default()
+        })
+        .await?;
+        let config = Config { max_peers: MAX_PEERS, max_parallel: MAX_PARALLEL, ..Config::default() };
+        let options = Options { config, ..Options::new(inner.keys.clone()) };
+        let (swarm, events) = Swarm::new(endpoint.clone(), options)?;
+        let (tell, taken) = watch::channel(Taken::new());
+        let taking = Taking { inner: inner.clone(), swarm: swarm.clone(), taken: tell };
+        inner.tasks.spawn(taking.run(events, endpoint.clone()));
+        Ok(Self { endpoint, swarm, topics: Mutex::default(), taken })
+    }
+
+    /// Joins, changes or leaves a topic.
+    pub(super) fn set(&self, topic: DiscoveryKey, presence: Presence) {
+        let mut topics = self.topics.lock();
+        if presence.is_none() {
+            // Dropped, it is left: the DHT is told in the background.
+            topics.remove(&topic);
+            return;
+        }
+        match topics.get_mut(&topic) {
+            Some(joined) => {
+                if joined.presence != presence {
+                    joined.presence = presence;
+                    joined.discovery.change(presence.join());
+                }
+            }
+            None => {
+                let discovery = self.swarm.join(*topic.as_bytes(), presence.join());
+                topics.insert(topic, Topic { presence, discovery });
+            }
+        }
+    }
+
+    /// Ready when a topic is announced and looked up, and whoever was found has been
+    /// dialled. At once, if it is not joined.
+    pub(super) fn flushed(&self, topic: DiscoveryKey) -> impl Future<Output = ()> + Send + use<> {
+        let flushed = self.topics.lock().get(&topic).map(|topic| topic.discovery.flushed());
+        let (swarm, taken) = (self.swarm.clone(), self.taken.clone());
+        async move {
+            if let Some(flushed) = flushed {
+                flushed.await;
+                swarm.flush().await;
+                all_taken(&swarm, taken).await;
+            }
+        }
+    }
+
+    /// Ready when all topics are.
+    pub(super) fn all_flushed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (swarm, taken) = (self.swarm.clone(), self.taken.clone());
+        let none = self.topics.lock().is_empty();
+        async move {
+            if !none {
+                swarm.flush().await;
+                all_taken(&swarm, taken).await;
+            }
+        }
+    }
+
+    /// By which topics the peers were found that are connected.
+    pub(super) fn found(&self) -> impl Future<Output = HashMap<Key, Vec<DiscoveryKey>>> + Send + use<> {
+        let status = self.swarm.status();
+        async move {
+            let peers = status.await.peers.into_iter().filter(|peer| peer.is_connected);
+            peers
+                .map(|peer| {
+                    let topics = peer.topics.into_iter().map(DiscoveryKey::from).collect();
+                    (Key::from(peer.public_key), topics)
+                })
+                .collect()
+        }
+    }
+
+    /// How the node of the DHT is.
+    pub(super) fn dht(&self) -> DhtInfo {
+        let status = self.endpoint.status();
+        DhtInfo {
+            ready: status.ready,
+            online: status.online,
+            nat: match status.nat {
+                NatKind::Open => Nat::Open,
+                NatKind::Consistent => Nat::Consistent,
+                NatKind::Random => Nat::Random,
+                NatKind::Unknown => Nat::Unknown,
+            },
+            remote_address: status.remote_address.map(Into::into),
+            port: self.endpoint.local_address().port(),
+            nodes: status.known,
+            id: status.id,
+        }
+    }
+}
+
+/// Waits until cores are asked for on every connection that is open.
+async fn all_taken(swarm: &Swarm, mut taken: watch::Receiver<Taken>) {
+    loop {
+        let are = taken.borrow_and_update().clone();
+        let open = swarm.status().await.connections;
+        if open.iter().all(|connection| are.contains(&connection.id)) || taken.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes connections.
+struct Taking {
+    inner: Arc<Inner>,
+    swarm: Swarm,
+    taken: watch::Sender<Taken>,
+}
+
+impl Taking {
+    /// Does so until the server stops; then the swarm is told.
+    async fn run(self, mut events: Events, endpoint: Endpoint) {
+        let taking = Arc::new(self);
+        let inner = &taking.inner;
+        // Of each connection, what tells that the swarm knows of its end.
+        let mut open = HashMap::new();
+        while let Some(Some(event)) = inner.stop.run_until_cancelled(events.next()).await {
+            match event {
+                Event::Connection(connected) => {
+                    let known = CancellationToken::new();
+                    open.insert(connected.id, known.clone());
+                    let taken = taking.clone().take(connected, known);
+                    inner.tasks.spawn(inner.stop.clone().run_until_cancelled_owned(taken));
+                }
+                Event::Closed(id) => {
+                    taking.taken.send_if_modified(|taken| taken.remove(&id));
+                    if let Some(known) = open.remove(&id) {
+                        known.cancel();
+                    }
+                }
+                Event::Banned(key) => tracing::info!(peer = %Key::from(key), "a peer is not dialled again"),
+            }
+        }
+        let farewell = async {
+            // What happens meanwhile is nobody's business any more.
+            let rest = async { while events.next().await.is_some() {} };
+            tokio::join!(taking.swarm.close(), rest);
+            endpoint.close().await;
+        };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::info!("the DHT was not told in time that we are gone: it forgets us in a while");
+        }
+    }
+
+    /// Runs a connection until it is over, which the swarm knows once `known` is cancelled.
+    async fn take(self: Arc<Self>, connected: Connected, known: CancellationToken) {
+        let Connected { id, mut connection, remote_address, .. } = connected;
+        let inner = &self.inner;
+        let Ok(_place) = inner.places.clone().try_acquire_owned() else {
+            tracing::warn!("too many connections: a peer is turned away");
+            return;
+        };
+        let address = remote_address.to_string();
+        let is_taken = |_| {
+            self.taken.send_if_modified(|taken| taken.insert(id));
+        };
+        // The peer may be back in a moment: nothing is unavailable before that is known.
+        let over = || {
+            let (swarm, taken) = (self.swarm.clone(), self.taken.subscribe());
+            let known = known.clone();
+            inner.look_everywhere(async move {
+                known.cancelled().await;
+                swarm.expecting(None).await;
+                all_taken(&swarm, taken).await;
+            });
+        };
+        // As long as the same peer is connected by an address that we were told to call,
+        // this connection rests.
+        while let Ended::Superfluous(other) =
+            inner.take(&mut connection, KIND, address.clone(), is_taken, over).await
+        {
+            is_taken(Key::from(other.remote_public_key()));
+            tokio::select! {
+                _ = other.closed() => {}
+                _ = connection.closed() => return,
+            }
+        }
+    }
+}
