@@ -177,9 +177,26 @@ impl HyperdriveClient {
             Target::Path(_) => Ok(self.locate(target).await?.drive),
             Target::Key(key) => {
                 self.settle_target(target).await;
-                Ok(self.drives.open(*key, None).await?)
+                self.open(*key).await
             }
         }
+    }
+
+    /// A drive by its key. For as long as this client is connected, peers of somebody else's
+    /// are looked for, unless the user has configured it otherwise.
+    async fn open(&self, key: Key) -> Result<RemoteDrive, ServiceError> {
+        let drive = self.drives.open(key, None).await?;
+        if !drive.writable() {
+            let config = NetworkConfig {
+                announce: Some(false),
+                lookup: Some(true),
+                remember: Some(false),
+                overwrite: false,
+                ..NetworkConfig::new(drive.discovery_key())
+            };
+            self.network().configure(config).await?;
+        }
+        Ok(drive)
     }
 
     /// The drive that is meant, and where in it.
@@ -188,7 +205,7 @@ impl HyperdriveClient {
         match target {
             Target::Path(path) => Ok(self.root.locate(&self.in_drive(path)?).await?),
             Target::Key(key) => {
-                let drive = self.drives.open(*key, None).await?;
+                let drive = self.open(*key).await?;
                 Ok(drive.locate("/").await?)
             }
         }
