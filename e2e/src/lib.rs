@@ -9,6 +9,7 @@
 //! * [`machine`]: a server with peers, and what is mounted there; [`relay`]: a line between
 //!   two of them that can be held or cut; [`link`]: one that is long.
 //! * [`far`]: reading from the far end of such a line.
+//! * [`internet`]: machines in network namespaces, and routers that translate addresses.
 //! * [`shell`], [`node`]: programs run to their end.
 //! * [`tree`]: generated folders of files, and what two folders differ in.
 //! * [`wire`]: HRPC without a client library, for bytes that no client would send.
@@ -17,6 +18,7 @@
 
 pub mod binaries;
 pub mod far;
+pub mod internet;
 pub mod link;
 pub mod machine;
 pub mod mount;

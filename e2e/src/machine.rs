@@ -26,10 +26,15 @@ pub struct Machine {
 impl Machine {
     /// A computer that calls `peers`, and where data that is not here is waited for so long.
     pub fn start(peers: &[SocketAddr], timeout: Duration) -> Self {
+        Self::start_at(Scratch::new(), peers, timeout)
+    }
+
+    /// The same, with another home.
+    pub fn start_at(scratch: Scratch, peers: &[SocketAddr], timeout: Duration) -> Self {
         let mut machine = Self {
             mount: None,
             server: None,
-            scratch: Scratch::new(),
+            scratch,
             peers: peers.iter().map(ToString::to_string).collect(),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             timeout: timeout.as_secs_f64().to_string(),

@@ -11,6 +11,9 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct Scratch {
     dir: TempDir,
+    bootstrap: String,
+    /// The network namespace that its programs run in, if not that of the tests.
+    namespace: Option<String>,
 }
 
 impl Default for Scratch {
@@ -30,7 +33,13 @@ impl Scratch {
         for sub in ["home", "tmp", "mnt"] {
             std::fs::create_dir(dir.path().join(sub)).expect("a folder in the temp dir");
         }
-        Self { dir }
+        Self { dir, bootstrap: "none".to_owned(), namespace: None }
+    }
+
+    /// One whose programs run in a network namespace, and enter the swarm through
+    /// `bootstrap`.
+    pub(crate) fn in_namespace(namespace: &str, bootstrap: &str) -> Self {
+        Self { bootstrap: bootstrap.to_owned(), namespace: Some(namespace.to_owned()), ..Self::new() }
     }
 
     /// Its path.
@@ -58,13 +67,22 @@ impl Scratch {
         self.join("mnt")
     }
 
-    /// `program`, at home in this folder, and with no way to any network.
+    /// `program`, at home in this folder, and with no way to any network but that of its
+    /// [`Place`](crate::internet::Place), if it has one.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new(program);
+        let mut command = match &self.namespace {
+            None => Command::new(program),
+            Some(namespace) => {
+                // Not `ip netns exec`, which gives it mounts of its own.
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/run/netns/{namespace}")).arg("--").arg(program);
+                command
+            }
+        };
         command
             .env("HOME", self.join("home"))
             .env("TMPDIR", self.join("tmp"))
-            .env("HYPERSPACE_BOOTSTRAP", "none")
+            .env("HYPERSPACE_BOOTSTRAP", &self.bootstrap)
             .env("HYPERSPACE_SOCKET", "hyperspace")
             .env_remove("HYPERSPACE_HOST")
             .env_remove("RUST_LOG");

@@ -1,0 +1,145 @@
+//! `hyperdrive beam`: both ends ours, and one of them npm hyperbeam's.
+
+use hyperspace_e2e::process::Process;
+use hyperspace_e2e::random::Random;
+use hyperspace_e2e::scratch::Scratch;
+use hyperspace_e2e::{binaries, node, shell};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// A DHT of four nodes.
+struct Dht {
+    _nodes: Vec<Process>,
+    bootstrap: String,
+    scratch: Scratch,
+}
+
+impl Dht {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        let start = |bootstrap: &str| {
+            let mut command = scratch.command(binaries::hyperspace());
+            Process::start(command.args(["dht", "-h", "127.0.0.1", "-p", "0", "-b", bootstrap]))
+        };
+        let first = start("none");
+        let line = first.wait_for_line("DHT node listening on");
+        let bootstrap = line.rsplit(' ').next().expect("an address").to_owned();
+        let mut nodes = vec![first];
+        nodes.extend((0..3).map(|_| start(&bootstrap)));
+        nodes.iter().for_each(|node| drop(node.wait_for_line("DHT node is ready")));
+        Self { _nodes: nodes, bootstrap, scratch }
+    }
+
+    fn ours(&self, arguments: &[&str]) -> Command {
+        let mut command = self.scratch.command(binaries::hyperdrive());
+        command.args(["beam", "--bootstrap", &self.bootstrap]).args(arguments);
+        command
+    }
+
+    fn theirs(&self, arguments: &[&str]) -> Command {
+        node::command(&self.scratch, &[&["net/beam-peer.js", &self.bootstrap], arguments].concat())
+    }
+}
+
+/// An end that runs, killed if the test ends before it.
+struct End(Child);
+
+impl End {
+    /// Sends what is in `from`, and writes what comes `to` a file.
+    fn start(command: &mut Command, from: &Path, to: &Path) -> Self {
+        let (from, to) = (File::open(from).expect("the input"), File::create(to).expect("the output"));
+        Self(command.stdin(from).stdout(to).stderr(Stdio::piped()).spawn().expect("it starts"))
+    }
+
+    /// The phrase that it shows: the last word of the line with `mark`.
+    fn phrase(&mut self, mark: &str) -> String {
+        let mut lines = BufReader::new(self.0.stderr.as_mut().expect("stderr is a pipe")).lines();
+        let line = lines.by_ref().map(|line| line.expect("a line")).find(|line| line.contains(mark));
+        line.expect("it shows a phrase").rsplit(' ').next().expect("a phrase").to_owned()
+    }
+
+    fn succeeds(mut self) {
+        let mut complaint = String::new();
+        let status = self.0.wait().expect("it ends");
+        self.0.stderr.take().expect("stderr is a pipe").read_to_string(&mut complaint).expect("it is text");
+        assert!(status.success(), "{status}: {complaint}");
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // That it has ended is the usual case.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Two ends, of which the second is told the first one's phrase, each with megabytes to send.
+fn exchange(dht: &Dht, first: &mut Command, mark: &str, second: impl Fn(&str) -> Command) {
+    let path = |name: &str| dht.scratch.join(name);
+    for (name, seed) in [("one", 1), ("two", 2)] {
+        fs::write(path(name), Random::new(seed).bytes(3 << 20)).expect("a file");
+    }
+    let mut waiting = End::start(first, &path("one"), &path("from-two"));
+    let phrase = waiting.phrase(mark);
+    let dialling = End::start(&mut second(&phrase), &path("two"), &path("from-one"));
+    dialling.succeeds();
+    waiting.succeeds();
+    for (sent, got) in [("one", "from-one"), ("two", "from-two")] {
+        assert!(fs::read(path(sent)).expect("a file") == fs::read(path(got)).expect("a file"), "{got}");
+    }
+}
+
+#[test]
+fn between_two_of_ours() {
+    let dht = Dht::new();
+    exchange(&dht, &mut dht.ours(&[]), "hyperdrive beam", |phrase| dht.ours(&[phrase]));
+}
+
+#[test]
+fn npm_dials_ours() {
+    let dht = Dht::new();
+    exchange(&dht, &mut dht.ours(&[]), "hyperdrive beam", |phrase| dht.theirs(&[phrase]));
+}
+
+#[test]
+fn ours_dials_npm() {
+    let dht = Dht::new();
+    exchange(&dht, &mut dht.theirs(&[]), "phrase", |phrase| dht.ours(&[phrase]));
+}
+
+#[test]
+fn a_phrase_of_ones_own() {
+    let dht = Dht::new();
+    let phrase = "the owl flies at noon";
+    let empty = dht.scratch.join("empty");
+    fs::write(&empty, "").expect("a file");
+    let out = dht.scratch.join("out");
+    let mut waiting = End::start(&mut dht.ours(&[phrase, "--wait"]), &empty, &out);
+    waiting.phrase("hyperdrive beam");
+    // Who has another one does not get there.
+    let stranger = shell::attempt(&mut dht.ours(&["the owl flies at night"]));
+    assert_eq!(stranger.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&stranger.stderr).into_owned();
+    assert!(said.contains("the other side is not reached"), "{said}");
+    let hello = dht.scratch.join("hello");
+    fs::write(&hello, "hello").expect("a file");
+    let dialling = End::start(&mut dht.ours(&[phrase]), &hello, &dht.scratch.join("nothing"));
+    dialling.succeeds();
+    waiting.succeeds();
+    assert_eq!(fs::read_to_string(out).expect("a file"), "hello");
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let dht = Dht::new();
+    let short = shell::attempt(&mut dht.ours(&["short"]));
+    assert_eq!(short.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&short.stderr).contains("at least 16 characters"));
+    let mut offline = dht.scratch.command(binaries::hyperdrive());
+    let offline = shell::attempt(offline.arg("beam"));
+    assert_eq!(offline.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&offline.stderr).contains("a beam goes through the swarm"));
+}

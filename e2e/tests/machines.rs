@@ -1,0 +1,9 @@
+//! Machines of an internet of this test's own, with nothing but our binaries: who has a key
+//! has the drive, wherever it is.
+
+#[path = "machines/nats.rs"]
+mod nats;
+#[path = "machines/product.rs"]
+mod product;
+#[path = "machines/world.rs"]
+mod world;

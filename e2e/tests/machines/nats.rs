@@ -1,0 +1,46 @@
+//! Behind routers that translate addresses: the kernel's.
+
+use crate::world::World;
+use hyperspace_e2e::internet::Nat;
+use hyperspace_e2e::machine::text;
+use std::fs;
+
+/// The writer and the reader meet directly, wherever each is.
+fn meet(writer: Option<Nat>, reader: Option<Nat>) {
+    let mut world = World::new();
+    let (theirs, ours) = (world.place(writer), world.place(reader));
+    let (writer, reader) = (world.machine(&theirs), world.machine(&ours));
+    let key = writer.create("shared");
+    fs::write(writer.at("shared/report"), "here it is").expect("a write");
+    writer.hyperdrive(&["seed", text(&writer.at("shared"))]);
+    reader.mount_drive("theirs", &key);
+    assert_eq!(fs::read_to_string(reader.at("theirs/report")).expect("a read"), "here it is");
+    let status = reader.json(&["status"]);
+    let peer = &status["network"]["peers"][0];
+    let at = peer["remoteAddress"].as_str().expect("an address");
+    assert_eq!(at.split(':').next(), Some(theirs.public.to_string().as_str()), "not directly: {status}");
+    assert_eq!(peer["type"], "udx", "{status}");
+}
+
+#[test]
+fn open_and_cone() {
+    meet(None, Some(Nat::Cone));
+    meet(Some(Nat::Cone), None);
+}
+
+#[test]
+fn cone_and_cone() {
+    meet(Some(Nat::Cone), Some(Nat::Cone));
+}
+
+#[test]
+fn open_and_symmetric() {
+    meet(None, Some(Nat::Symmetric));
+    meet(Some(Nat::Symmetric), None);
+}
+
+#[test]
+fn cone_and_symmetric() {
+    meet(Some(Nat::Cone), Some(Nat::Symmetric));
+    meet(Some(Nat::Symmetric), Some(Nat::Cone));
+}

@@ -1,0 +1,69 @@
+//! Seeded on one machine, mounted on others by the key.
+
+use crate::world::World;
+use hyperspace_e2e::machine::{soon, text};
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// So soon after it was written, a change is seen elsewhere.
+const SEEN: Duration = Duration::from_secs(2);
+
+#[test]
+fn a_drive_outlives_its_writers_machine() {
+    let mut world = World::new();
+    let [a, b, c] = [(); 3].map(|()| world.internet.public());
+    let [mut writer, mut seeder, reader] = [&a, &b, &c].map(|place| world.machine(place));
+
+    let key = writer.create("shared");
+    fs::write(writer.at("shared/report"), "first").expect("a write");
+    writer.hyperdrive(&["seed", text(&writer.at("shared"))]);
+    let status = writer.json(&["status"]);
+    assert_eq!(status["network"]["dht"]["online"], true, "{status}");
+    assert!(status["network"]["dht"]["nodes"].as_u64() >= Some(world.nodes() as u64 - 1), "{status}");
+
+    // Who seeds has all of it.
+    seeder.mount_drive("theirs", &key);
+    seeder.hyperdrive(&["seed", text(&seeder.at("theirs"))]);
+    assert_eq!(fs::read_to_string(seeder.at("theirs/report")).expect("a read"), "first");
+    reader.mount_drive("theirs", &key);
+    assert_eq!(fs::read_to_string(reader.at("theirs/report")).expect("a read"), "first");
+
+    // A change shows everywhere.
+    let written = Instant::now();
+    fs::write(writer.at("shared/report"), "second").expect("a write");
+    fs::File::open(writer.at("shared/report")).and_then(|file| file.sync_all()).expect("fsync");
+    for machine in [&seeder, &reader] {
+        soon("the change", || {
+            fs::read_to_string(machine.at("theirs/report")).is_ok_and(|text| text == "second")
+        });
+    }
+    let after = written.elapsed();
+    assert!(after < SEEN, "seen after {after:?}");
+
+    // The writer goes; a machine that was never connected to him reads what the seeder has.
+    seeder.hyperdrive(&["download", text(&seeder.at("theirs"))]);
+    writer.stop();
+    let place = world.internet.public();
+    let late = world.machine(&place);
+    late.mount_drive("theirs", &key);
+    assert_eq!(fs::read_to_string(late.at("theirs/report")).expect("a read"), "second");
+    let peers = late.json(&["status"])["network"]["peers"].clone();
+    let addresses: Vec<_> =
+        peers.as_array().expect("peers").iter().map(|peer| peer["remoteAddress"].clone()).collect();
+    assert!(
+        addresses.iter().any(|at| at.as_str().is_some_and(|at| at.starts_with(&b.public.to_string()))),
+        "{peers}"
+    );
+
+    // He returns, and goes on.
+    writer.restart();
+    fs::write(writer.at("shared/report"), "third").expect("a write");
+    for machine in [&seeder, &reader, &late] {
+        soon("what came after", || {
+            fs::read_to_string(machine.at("theirs/report")).is_ok_and(|text| text == "third")
+        });
+    }
+    for machine in [&mut writer, &mut seeder] {
+        machine.stop();
+    }
+}

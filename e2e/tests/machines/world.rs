@@ -1,0 +1,60 @@
+//! An internet with a DHT.
+
+use hyperspace_e2e::binaries;
+use hyperspace_e2e::internet::{Internet, Nat, Place};
+use hyperspace_e2e::machine::Machine;
+use hyperspace_e2e::process::Process;
+use hyperspace_e2e::scratch::Scratch;
+use std::time::Duration;
+
+/// Data that nobody sends is waited for so long.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+pub struct World {
+    // In this order: programs go before the machines they run on.
+    nodes: Vec<(Process, Scratch)>,
+    pub internet: Internet,
+    bootstrap: String,
+}
+
+impl World {
+    /// Nobody but the nodes of the DHT: so many that a machine learns what its router does.
+    pub fn new() -> Self {
+        let mut internet = Internet::new();
+        let first = internet.public();
+        let bootstrap = format!("{}:49737", first.public);
+        let mut nodes = vec![node(&first, "none")];
+        for _ in 0..5 {
+            nodes.push(node(&internet.public(), &bootstrap));
+        }
+        for (process, _) in &nodes {
+            process.wait_for_line("DHT node is ready");
+        }
+        Self { nodes, internet, bootstrap }
+    }
+
+    /// A machine that runs `hyperspace` and has its root drive mounted.
+    pub fn machine(&self, place: &Place) -> Machine {
+        Machine::start_at(place.scratch(&self.bootstrap), &[], TIMEOUT)
+    }
+
+    /// A place of that kind: behind a router, or not.
+    pub fn place(&mut self, nat: Option<Nat>) -> Place {
+        match nat {
+            None => self.internet.public(),
+            Some(nat) => self.internet.behind(nat),
+        }
+    }
+
+    /// How many nodes the DHT has.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+}
+
+fn node(place: &Place, bootstrap: &str) -> (Process, Scratch) {
+    let scratch = place.scratch(bootstrap);
+    let mut command = scratch.command(binaries::hyperspace());
+    command.args(["dht", "--host", &place.public.to_string()]);
+    (Process::start(&mut command), scratch)
+}

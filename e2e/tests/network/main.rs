@@ -1,0 +1,7 @@
+//! Servers in the swarm: of nothing but what we have made, on this machine.
+
+mod finding;
+mod leaving;
+mod offline;
+mod peersockets;
+mod support;
