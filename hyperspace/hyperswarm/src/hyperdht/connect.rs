@@ -110,7 +110,7 @@ pub const MAX_HANDSHAKES: usize = 1024;
 /// For how long we wait for the other side to connect, and remember that it did.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the answer of a peer may take that is asked over a node, each of four times.
+/// How long the answer of a peer may take that is asked over a node, before it is asked again.
 /// What is known of the node says nothing about the peer.
 const OVER_A_NODE: Duration = Duration::from_secs(1);
 

@@ -17,6 +17,10 @@ use crate::dht::{Answer, Asking};
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
+/// How often a step is sent again. It goes over four lines, and there is no second node by
+/// which it is sent as well.
+const RETRIES: u32 = 5;
+
 /// How long the peer is given to find out how it is seen.
 const REMOTE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -138,6 +142,7 @@ impl Dht {
         let asking = Asking {
             value: Some(envelope.encode()),
             timeout: Some(OVER_A_NODE),
+            retries: Some(RETRIES),
             socket,
             ..Asking::new(by.relay, command::PEER_HOLEPUNCH, dial.target)
         };
