@@ -67,3 +67,23 @@ fn a_drive_outlives_its_writers_machine() {
         machine.stop();
     }
 }
+
+#[test]
+fn a_key_is_enough() {
+    let mut world = World::new();
+    let (a, b) = (world.internet.public(), world.internet.public());
+    let (writer, reader) = (world.machine(&a), world.machine(&b));
+    let key = writer.create("shared");
+    fs::write(writer.at("shared/report"), "here it is").expect("a write");
+    writer.hyperdrive(&["seed", text(&writer.at("shared"))]);
+    // Nothing of it is mounted here: by the folder of all drives,
+    let inside = reader.at("Network").join(&key).join("report");
+    assert_eq!(fs::read_to_string(inside).expect("a read"), "here it is");
+    // and by commands that are given the key.
+    let copy = reader.scratch().join("home/copy");
+    reader.hyperdrive(&["export", &key, text(&copy)]);
+    assert_eq!(fs::read_to_string(copy.join("report")).expect("a read"), "here it is");
+    let status = reader.json(&["status"]);
+    assert_eq!(status["network"]["topics"][0]["lookup"], true, "{status}");
+    assert_eq!(status["network"]["topics"][0]["announce"], false, "{status}");
+}

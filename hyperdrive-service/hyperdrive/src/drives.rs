@@ -9,6 +9,8 @@ use crate::{DriveError, trie};
 use hyperspace_api::{Core, Corestore, Key, OpenTarget};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,22 +68,34 @@ type Open<S> = HashMap<(Key, Option<u64>), Arc<Inner<S>>>;
 /// Makes what tells peers of an index what is looked for in it.
 pub type HintsFor<C> = Arc<dyn Fn(&C) -> Arc<dyn trie::hints::Hints> + Send + Sync>;
 
+/// Has peers of an index looked for; ready when they are being looked for, which is before
+/// anything is read of it.
+pub type FindPeers<C> = Arc<dyn Fn(&C) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// What is done about drives that others write.
+pub struct Others<C> {
+    /// Tells peers what is looked for.
+    pub hints: HintsFor<C>,
+    /// Looks for peers.
+    pub find: FindPeers<C>,
+}
+
 struct Registry<S: Corestore> {
     store: S,
     options: DriveOptions,
-    hints: Option<HintsFor<S::Core>>,
+    others: Option<Others<S::Core>>,
     open: Mutex<Open<S>>,
 }
 
 impl<S: Corestore> Drives<S> {
     /// No drive is open yet.
     pub fn new(store: S, options: DriveOptions) -> Self {
-        Self { registry: Arc::new(Registry { store, options, hints: None, open: Mutex::default() }) }
+        Self { registry: Arc::new(Registry { store, options, others: None, open: Mutex::default() }) }
     }
 
-    /// The same; what is looked for in drives of others is told by `hints`.
-    pub fn with_hints(store: S, options: DriveOptions, hints: HintsFor<S::Core>) -> Self {
-        Self { registry: Arc::new(Registry { store, options, hints: Some(hints), open: Mutex::default() }) }
+    /// The same, with peers.
+    pub fn with_others(store: S, options: DriveOptions, others: Others<S::Core>) -> Self {
+        Self { registry: Arc::new(Registry { store, options, others: Some(others), open: Mutex::default() }) }
     }
 
     /// Where the drives' cores are kept.
@@ -117,7 +131,13 @@ impl<S: Corestore> Drives<S> {
         let live = self.registry.open.lock().get(&(key, None)).cloned();
         let live = match live {
             Some(inner) => self.handle(inner),
-            None => self.live(self.store().open(OpenTarget::Key(key)).await?),
+            None => {
+                let core = self.store().open(OpenTarget::Key(key)).await?;
+                if let Some(others) = self.registry.others.as_ref().filter(|_| !core.writable()) {
+                    (others.find)(&core).await;
+                }
+                self.live(core)
+            }
         };
         Ok(match version {
             Some(version) => self.pinned(&live, version),
@@ -130,7 +150,8 @@ impl<S: Corestore> Drives<S> {
             let options = self.registry.options;
             let content = ContentLog::new(self.registry.store.clone(), core.clone(), options.timeout);
             let trie = trie::TrieOptions { get: content.get_options(), ..trie::TrieOptions::default() };
-            let hints = self.registry.hints.as_ref().filter(|_| !core.writable()).map(|hints| hints(&core));
+            let others = self.registry.others.as_ref().filter(|_| !core.writable());
+            let hints = others.map(|others| (others.hints)(&core));
             let trie = trie::Trie::new(core, trie);
             let trie = match hints {
                 Some(hints) => trie.with_hints(hints),

@@ -47,7 +47,7 @@ pub use content::{BLOCK_SIZE, ContentSource, Reader, SMALL_CONTENT};
 pub use drive::{
     Change, Cleared, DiffEntry, Drive, FileStats, HistoryEntry, Located, MountEntry, Progress, WalkOptions,
 };
-pub use drives::{CommitPolicy, DriveOptions, Drives, HintsFor};
+pub use drives::{CommitPolicy, DriveOptions, Drives, FindPeers, HintsFor, Others};
 pub use error::DriveError;
 pub use ops::{Content, Op, RenameMode};
 pub use path::{NAME_MAX, PATH_MAX};

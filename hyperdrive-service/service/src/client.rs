@@ -7,7 +7,7 @@
 
 use crate::config::{self, Config};
 use crate::traffic::Traffic;
-use crate::{ServiceError, hints, paths, stats};
+use crate::{ServiceError, others, paths, stats};
 use hyperdrive::{Drive, DriveError, DriveOptions, Drives, Located, MountEntry, Op};
 use hyperspace_api::{Core, CoreError, DiscoveryKey, Key};
 use hyperspace_client::{
@@ -15,7 +15,6 @@ use hyperspace_client::{
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A drive whose cores live in the server.
@@ -133,10 +132,10 @@ impl HyperdriveClient {
             None => config::default_mnt()?,
         };
         let rpc = connect(options.endpoint).await?;
-        let drives = Drives::with_hints(
+        let drives = Drives::with_others(
             rpc.corestore(None),
             DriveOptions { timeout: options.timeout, commit: hyperdrive::CommitPolicy::Immediate },
-            Arc::new(hints::of_core),
+            others::by(rpc.network()),
         );
         let root = drives.open(key, None).await?;
         Ok(Self { rpc, drives, root, mnt })
@@ -177,26 +176,9 @@ impl HyperdriveClient {
             Target::Path(_) => Ok(self.locate(target).await?.drive),
             Target::Key(key) => {
                 self.settle_target(target).await;
-                self.open(*key).await
+                Ok(self.drives.open(*key, None).await?)
             }
         }
-    }
-
-    /// A drive by its key. For as long as this client is connected, peers of somebody else's
-    /// are looked for, unless the user has configured it otherwise.
-    async fn open(&self, key: Key) -> Result<RemoteDrive, ServiceError> {
-        let drive = self.drives.open(key, None).await?;
-        if !drive.writable() {
-            let config = NetworkConfig {
-                announce: Some(false),
-                lookup: Some(true),
-                remember: Some(false),
-                overwrite: false,
-                ..NetworkConfig::new(drive.discovery_key())
-            };
-            self.network().configure(config).await?;
-        }
-        Ok(drive)
     }
 
     /// The drive that is meant, and where in it.
@@ -205,7 +187,7 @@ impl HyperdriveClient {
         match target {
             Target::Path(path) => Ok(self.root.locate(&self.in_drive(path)?).await?),
             Target::Key(key) => {
-                let drive = self.open(*key).await?;
+                let drive = self.drives.open(*key, None).await?;
                 Ok(drive.locate("/").await?)
             }
         }

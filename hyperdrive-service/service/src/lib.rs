@@ -29,6 +29,7 @@ mod hints;
 mod history;
 mod import;
 pub mod mirror;
+mod others;
 pub mod paths;
 mod peers;
 mod service;

@@ -2,14 +2,13 @@
 
 use crate::client::{RemoteDrive, connect};
 use crate::config::{self, Config};
-use crate::{ServiceError, hints, paths};
+use crate::{ServiceError, others, paths};
 use hyperdrive::{CommitPolicy, DriveOptions, Drives};
 use hyperdrive_fuse::fs::{Filesystem, types::FsOptions};
 use hyperdrive_fuse::{MountError, MountOptions, Mounted};
 use hyperspace_api::Key;
-use hyperspace_client::{Endpoint, HyperspaceClient, NetworkConfig, RemoteCorestore, RemoteNetworker};
+use hyperspace_client::{Endpoint, HyperspaceClient, RemoteCorestore, RemoteNetworker};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -81,13 +80,13 @@ impl Service {
             None => saved.root_drive_key()?,
         };
         let rpc = connect(options.endpoint.clone()).await?;
-        let drives = Drives::with_hints(
+        let drives = Drives::with_others(
             rpc.corestore(None),
             DriveOptions {
                 timeout: options.timeout,
                 commit: CommitPolicy::Grouped { delay: Duration::from_millis(100), bytes: 8 << 20 },
             },
-            Arc::new(hints::of_core),
+            others::by(rpc.network()),
         );
         let root = match key {
             Some(key) => drives.open(key, None).await?,
@@ -219,16 +218,7 @@ async fn find_peers_of_mounts(network: RemoteNetworker, drives: Drives<RemoteCor
             Err(e) => tracing::debug!("the mounts of the root drive are not known: {e}"),
         }
         for topic in topics {
-            let config = NetworkConfig {
-                announce: Some(false),
-                lookup: Some(true),
-                remember: Some(false),
-                overwrite: false,
-                ..NetworkConfig::new(topic)
-            };
-            if let Err(e) = network.configure(config).await {
-                tracing::debug!("peers of {topic} are not looked for: {e}");
-            }
+            others::find(&network, topic).await;
         }
         if let Err(tokio::sync::broadcast::error::RecvError::Closed) = changes.recv().await {
             return;
