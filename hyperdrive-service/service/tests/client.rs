@@ -21,7 +21,7 @@ impl Fixture {
         let server = hyperspace::start(hyperspace::Config {
             storage: hyperspace::Storage::Folder(dir.path().join("storage")),
             endpoint: Some(hyperspace::Endpoint::Unix(socket.clone())),
-            bootstrap: vec!["none".to_owned()],
+            bootstrap: hyperspace::Bootstrap::None,
             ..hyperspace::Config::default()
         })
         .await

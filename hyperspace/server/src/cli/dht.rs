@@ -55,7 +55,6 @@ pub(super) async fn run(args: Dht) -> Result<ExitCode> {
         firewalled: args.ephemeral,
         test_reachability: true,
         is_first,
-        ..Options::default()
     };
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
