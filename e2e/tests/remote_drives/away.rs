@@ -89,6 +89,34 @@ fn a_silent_peer_is_waited_for_and_holds_up_nobody() {
 }
 
 #[test]
+fn a_line_that_breaks_is_waited_for() {
+    let a = alone();
+    let key = a.create("drive");
+    write(&a.at("drive/read"), "read");
+    write(&a.at("drive/unread"), "unread");
+    let line = Relay::new(a.address());
+    let b = Machine::start(&[line.address()], BOUND);
+    let theirs = b.mount_drive("theirs", &key);
+    soon("a file", || fs::read(theirs.join("read")).is_ok_and(|found| found == b"read"));
+    // A connection that broke at once would be another matter.
+    let connected = Instant::now();
+    soon("a good connection", || connected.elapsed() > Duration::from_millis(1200));
+    line.cut();
+    let peers = || b.json(&["info", text(&theirs)])["peers"].clone();
+    soon("the end of the connection", || peers() == 0);
+    thread::scope(|threads| {
+        let waiting = threads.spawn(|| fs::read(theirs.join("unread")));
+        // Called again and again meanwhile, in vain.
+        let cut = Instant::now();
+        soon("some calls", || cut.elapsed() > Duration::from_secs(1));
+        assert!(!waiting.is_finished(), "given up: {:?}", waiting.join());
+        line.mend();
+        let found = waiting.join().expect("the waiting thread").expect("the file");
+        assert_eq!(found, b"unread");
+    });
+}
+
+#[test]
 fn a_writer_is_killed_amid_copying_and_comes_back() {
     let mut a = alone();
     let (source, key) = full_drive(&a);
