@@ -257,6 +257,10 @@ pub struct Start {
     /// DHT bootstrap node HOST:PORT for an embedded server (repeatable; `none` for no network)
     #[arg(long, value_name = "ADDRESS", env = "HYPERSPACE_BOOTSTRAP", value_delimiter = ',')]
     pub bootstrap: Vec<String>,
+    /// A relay by its key, at which an embedded server meets peers when there is no direct way
+    /// (repeatable)
+    #[arg(long, value_name = "KEY")]
+    pub relay: Vec<String>,
     /// The UDP port that an embedded server prefers
     #[arg(long, value_name = "PORT")]
     pub network_port: Option<u16>,

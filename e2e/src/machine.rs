@@ -19,6 +19,7 @@ pub struct Machine {
     server: Option<Server>,
     scratch: Scratch,
     peers: Vec<String>,
+    arguments: Vec<String>,
     address: SocketAddr,
     timeout: String,
 }
@@ -31,11 +32,17 @@ impl Machine {
 
     /// The same, with another home.
     pub fn start_at(scratch: Scratch, peers: &[SocketAddr], timeout: Duration) -> Self {
+        Self::start_with(scratch, peers, &[], timeout)
+    }
+
+    /// The same, with more arguments for the server.
+    pub fn start_with(scratch: Scratch, peers: &[SocketAddr], arguments: &[&str], timeout: Duration) -> Self {
         let mut machine = Self {
             mount: None,
             server: None,
             scratch,
             peers: peers.iter().map(ToString::to_string).collect(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             timeout: timeout.as_secs_f64().to_string(),
         };
@@ -49,6 +56,7 @@ impl Machine {
             let listen = self.address.to_string();
             let mut arguments = vec!["--listen", &listen];
             arguments.extend(self.peers.iter().flat_map(|peer| ["--peer", peer]));
+            arguments.extend(self.arguments.iter().map(String::as_str));
             let mut server = Server::start_with(&self.scratch, &arguments);
             let line = server.process().wait_for_line("Listening for peers on");
             let address = line.rsplit(' ').next().and_then(|address| address.parse().ok());

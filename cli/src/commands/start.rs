@@ -147,6 +147,7 @@ async fn embedded(
         storage: hyperspace::Storage::Folder(storage),
         endpoint: Some(listen),
         bootstrap: hyperspace::Bootstrap::parse(&args.bootstrap)?,
+        relays: args.relay.iter().map(|relay| key(relay)).collect::<Result<_, _>>()?,
         network_port: args.network_port,
         no_announce: args.no_announce,
         listen: args.listen.clone(),

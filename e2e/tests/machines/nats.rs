@@ -23,6 +23,24 @@ fn meet(writer: Option<Nat>, reader: Option<Nat>) {
 }
 
 #[test]
+fn symmetric_and_symmetric_meet_at_a_relay() {
+    let mut world = World::new();
+    let place = world.place(None);
+    let (relay, key, _home) = world.relay(&place);
+    let both = [Nat::Symmetric; 2].map(|nat| world.place(Some(nat)));
+    let [writer, reader] = both.each_ref().map(|place| world.machine_with(place, &["--relay", &key]));
+    let drive = writer.create("shared");
+    fs::write(writer.at("shared/report"), "here it is").expect("a write");
+    writer.hyperdrive(&["seed", text(&writer.at("shared"))]);
+    reader.mount_drive("theirs", &drive);
+    assert_eq!(fs::read_to_string(reader.at("theirs/report")).expect("a read"), "here it is");
+    let status = reader.json(&["status"]);
+    let at = status["network"]["peers"][0]["remoteAddress"].as_str().expect("an address");
+    assert_eq!(at.split(':').next(), Some(place.public.to_string().as_str()), "not by the relay: {status}");
+    drop((writer, reader, relay));
+}
+
+#[test]
 fn open_and_cone() {
     meet(None, Some(Nat::Cone));
     meet(Some(Nat::Cone), None);

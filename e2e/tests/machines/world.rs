@@ -39,6 +39,22 @@ impl World {
         Machine::start_at(place.scratch(&self.bootstrap), &[], TIMEOUT)
     }
 
+    /// The same, with more arguments for the server.
+    pub fn machine_with(&self, place: &Place, arguments: &[&str]) -> Machine {
+        Machine::start_with(place.scratch(&self.bootstrap), &[], arguments, TIMEOUT)
+    }
+
+    /// A relay on a machine, and the key by which it is known.
+    pub fn relay(&self, place: &Place) -> (Process, String, Scratch) {
+        let scratch = place.scratch(&self.bootstrap);
+        let mut command = scratch.command(binaries::hyperspace());
+        command.args(["dht", "--host", &place.public.to_string(), "--relay"]).arg(scratch.join("home/relay"));
+        let process = Process::start(&mut command);
+        let line = process.wait_for_line("--relay");
+        let key = line.rsplit(' ').next().expect("a key").to_owned();
+        (process, key, scratch)
+    }
+
     /// A place of that kind: behind a router, or not.
     pub fn place(&mut self, nat: Option<Nat>) -> Place {
         match nat {

@@ -2,6 +2,7 @@
 //! lines are those of npm hyperspace. The log goes to stderr.
 
 mod dht;
+mod relay;
 mod running;
 mod simulator;
 mod verify;
@@ -11,6 +12,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use hyperspace::config::{default_storage, socket_path};
 use hyperspace::listen::ListenError;
 use hyperspace::{Bootstrap, ClientChange, Config, Endpoint, StartError, Storage};
+use hyperspace_api::Key;
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -65,6 +67,10 @@ struct Serve {
     /// Call the peer there, over TCP; may be given several times.
     #[arg(long, value_name = "HOST:PORT")]
     peer: Vec<String>,
+    /// A relay to meet at with peers when there is no direct way, by its key; may be given
+    /// several times.
+    #[arg(long, value_name = "KEY")]
+    relay: Vec<Key>,
     /// UDP port to prefer.
     #[arg(short, long, value_name = "PORT")]
     network_port: Option<u16>,
@@ -141,6 +147,7 @@ async fn serve(args: Serve) -> Result<ExitCode> {
         no_announce: args.no_announce,
         bootstrap: Bootstrap::parse(&args.bootstrap)?,
         network_port: args.network_port,
+        relays: args.relay,
         listen: args.listen,
         peers: args.peer,
         on_client: Some(Arc::new(|change| match change {

@@ -95,6 +95,8 @@ pub struct SwarmOptions {
     pub remember: Option<PathBuf>,
     /// The UDP port to prefer.
     pub port: Option<u16>,
+    /// Relays to meet at with peers when there is no direct way.
+    pub relays: Vec<Key>,
 }
 
 impl Peers {

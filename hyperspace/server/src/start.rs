@@ -8,7 +8,7 @@ use crate::store::swarm_keys;
 use crate::{Bootstrap, Limits, OnClient, Options, Server};
 use hypercore::replication::{Replication, ReplicationOptions};
 use hypercore::{Corestore, StoreError, StoreOptions};
-use hyperspace_api::CoreError;
+use hyperspace_api::{CoreError, Key};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -37,6 +37,8 @@ pub struct Config {
     pub bootstrap: Bootstrap,
     /// The UDP port to prefer.
     pub network_port: Option<u16>,
+    /// Relays to meet at with peers when there is no direct way.
+    pub relays: Vec<Key>,
     /// Where peers may call; nowhere by default.
     pub listen: Vec<SocketAddr>,
     /// Peers to call, each `HOST:PORT`.
@@ -136,7 +138,8 @@ pub async fn start(config: Config) -> Result<RunningServer, StartError> {
             Storage::Folder(folder) => Some(folder.join(DHT_NODES)),
             Storage::Memory => None,
         };
-        let options = SwarmOptions { bootstrap, remember, port: config.network_port };
+        let relays = config.relays.clone();
+        let options = SwarmOptions { bootstrap, remember, port: config.network_port, relays };
         peers.enter_swarm(options).await.map_err(StartError::Swarm)?;
     }
     let mut listening = Vec::new();

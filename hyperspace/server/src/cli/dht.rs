@@ -1,6 +1,6 @@
 //! A node of the DHT and nothing else: what a network of one's own is entered through.
 
-use super::say;
+use super::{relay, say};
 use anyhow::{Context, Result, bail};
 use hyperspace::Bootstrap;
 use hyperswarm::hyperdht::{Endpoint, Options, PORT};
@@ -26,6 +26,10 @@ pub(super) struct Dht {
     /// Never let others find this node; `--ephemeral=false`, the default, lets them at once.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     ephemeral: bool,
+    /// Be a relay as well, for peers who cannot meet: its key is kept in this file, which is
+    /// made if it is not there.
+    #[arg(long, value_name = "FILE")]
+    relay: Option<PathBuf>,
     /// Remember the nodes it knows in this file, for the next start.
     #[arg(long, value_name = "FILE")]
     remember: Option<PathBuf>,
@@ -56,6 +60,7 @@ pub(super) async fn run(args: Dht) -> Result<ExitCode> {
         test_reachability: true,
         is_first,
     };
+    let relay = args.relay.as_deref().map(relay::key_pair).transpose()?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let node = Endpoint::bind(options).await.context("cannot bind a UDP socket")?;
@@ -66,14 +71,20 @@ pub(super) async fn run(args: Dht) -> Result<ExitCode> {
     }
     say!("DHT node listening on {address}");
     super::notify(sd_notify::NotifyState::Ready);
-    let told = async {
+    let work = async {
         if node.ready().await {
             say!("DHT node is ready");
         }
-        std::future::pending::<()>().await
+        if let Some(pair) = &relay {
+            let server = relay::listen(&node, pair).await?;
+            server.announced().await;
+            say!("Relaying for those who are started with --relay {}", relay::name(pair));
+            relay::serve(&node, server).await;
+        }
+        std::future::pending::<Result<()>>().await
     };
     tokio::select! {
-        () = told => {}
+        failed = work => failed?,
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }

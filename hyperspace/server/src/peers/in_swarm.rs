@@ -60,7 +60,8 @@ impl InSwarm {
         })
         .await?;
         let config = Config { max_peers: MAX_PEERS, max_parallel: MAX_PARALLEL, ..Config::default() };
-        let options = Options { config, ..Options::new(inner.keys.clone()) };
+        let relay_through = options.relays.iter().map(|key| *key.as_bytes()).collect();
+        let options = Options { config, relay_through, ..Options::new(inner.keys.clone()) };
         let (swarm, events) = Swarm::new(endpoint.clone(), options)?;
         let (tell, taken) = watch::channel(Taken::new());
         let taking = Taking { inner: inner.clone(), swarm: swarm.clone(), taken: tell };
