@@ -163,7 +163,7 @@ impl Swarm for Peers {
         if let Some(in_swarm) = self.inner.in_swarm.get() {
             in_swarm.set(topic, presence);
             if presence.lookup {
-                self.inner.look_anew(topic);
+                self.inner.look_anew(topic, in_swarm);
             }
         }
     }

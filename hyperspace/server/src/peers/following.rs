@@ -4,6 +4,7 @@
 //! as a topic of the core is not looked up, or somebody who was found is being dialled, whoever
 //! waits for a block of it goes on waiting. (So he does while an address is called: `tcp`.)
 
+use super::in_swarm::InSwarm;
 use super::{Inner, Peers};
 use hypercore::LocalCore;
 use hypercore::replication::Followed;
@@ -49,7 +50,7 @@ impl Peers {
         let entry = Entry { core: core.clone(), over: inner.stop.child_token() };
         let over = entry.over.clone();
         if let Some(in_swarm) = inner.in_swarm.get() {
-            inner.look(entry.clone(), in_swarm.all_flushed());
+            inner.look(entry.clone(), in_swarm.exhausted(None));
         }
         let number = {
             let mut cores = inner.following.cores.lock();
@@ -65,18 +66,13 @@ impl Peers {
 
 impl Inner {
     /// A topic is looked up from now on: whoever waits for its core waits for that.
-    pub(super) fn look_anew(self: &Arc<Self>, topic: DiscoveryKey) {
-        let entries: Vec<Entry> = self
-            .following
-            .cores
-            .lock()
-            .by_topic
-            .get(&topic)
-            .into_iter()
-            .flat_map(|e| e.values().cloned())
-            .collect();
+    pub(super) fn look_anew(&self, topic: DiscoveryKey, in_swarm: &InSwarm) {
+        let cores = self.following.cores.lock();
+        let entries: Vec<Entry> =
+            cores.by_topic.get(&topic).into_iter().flat_map(HashMap::values).cloned().collect();
+        drop(cores);
         for entry in entries {
-            self.look(entry, self.clone().looked_for(topic));
+            self.look(entry, in_swarm.exhausted(Some(topic)));
         }
     }
 
@@ -95,7 +91,7 @@ impl Inner {
     }
 
     /// Nothing of a core is called unavailable until `found`.
-    fn look(self: &Arc<Self>, entry: Entry, found: impl Future<Output = ()> + Send + 'static) {
+    fn look(&self, entry: Entry, found: impl Future<Output = ()> + Send + 'static) {
         let looking = self.replication.looking(&entry.core);
         self.tasks.spawn(entry.over.clone().run_until_cancelled_owned(async move {
             let _looking = looking;
@@ -103,8 +99,8 @@ impl Inner {
         }));
     }
 
-    /// Ready when every address was called once, and the peers of a topic were looked up and
-    /// dialled.
+    /// Ready when every address was called once, a topic is announced and looked up, and whoever
+    /// was found has been dialled.
     pub(super) fn looked_for(
         self: Arc<Self>,
         topic: DiscoveryKey,

@@ -24,6 +24,8 @@ pub(super) const KIND: &str = "udx";
 const MAX_PEERS: usize = 256;
 /// So many are dialled at a time: a dial is little more than waiting.
 const MAX_PARALLEL: usize = 16;
+/// How long those who were found are waited for when they are not reached at once.
+const HOPE: Duration = Duration::from_secs(15);
 /// How long the DHT has to be told that we are gone.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -105,15 +107,26 @@ impl InSwarm {
         }
     }
 
-    /// Ready when all topics are.
-    pub(super) fn all_flushed(&self) -> impl Future<Output = ()> + Send + use<> {
+    /// Ready when nobody is left of a topic, or of all, who was found and might still be
+    /// reached. Whoever cannot be dialled at once may have come just now, as we have: for a
+    /// moment, he is dialled again.
+    pub(super) fn exhausted(&self, topic: Option<DiscoveryKey>) -> impl Future<Output = ()> + Send + use<> {
         let (swarm, taken) = (self.swarm.clone(), self.taken.clone());
-        let none = self.topics.lock().is_empty();
+        let topics = self.topics.lock();
+        let asked = topic.map_or(!topics.is_empty(), |topic| topics.contains_key(&topic));
+        let flushed = topic.and_then(|topic| topics.get(&topic)).map(|topic| topic.discovery.flushed());
         async move {
-            if !none {
-                swarm.flush().await;
-                all_taken(&swarm, taken).await;
+            if !asked {
+                return;
             }
+            if let Some(flushed) = flushed {
+                flushed.await;
+            }
+            swarm.flush().await;
+            let expecting = swarm.expecting(topic.map(|topic| *topic.as_bytes()));
+            // Beyond that, they are still dialled, but not waited for.
+            let _ = tokio::time::timeout(HOPE, expecting).await;
+            all_taken(&swarm, taken).await;
         }
     }
 
