@@ -164,8 +164,16 @@ pub fn text(path: &Path) -> &str {
 ///
 /// # Panics
 /// If that takes too long.
-pub fn soon(what: &str, mut look: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn soon(what: &str, look: impl FnMut() -> bool) {
+    within(PATIENCE, what, look);
+}
+
+/// The same, with another bound.
+///
+/// # Panics
+/// If that takes too long.
+pub fn within(patience: Duration, what: &str, mut look: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !look() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(10));

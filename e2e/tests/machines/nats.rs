@@ -2,8 +2,12 @@
 
 use crate::world::World;
 use hyperspace_e2e::internet::Nat;
-use hyperspace_e2e::machine::{soon, text};
+use hyperspace_e2e::machine::{text, within};
 use std::fs;
+use std::time::Duration;
+
+/// Who has to guess a port tries for half a minute, rests for a third of one, and tries again.
+const GUESSING: Duration = Duration::from_secs(180);
 
 /// The writer and the reader meet directly, wherever each is.
 fn meet(writer: Option<Nat>, reader: Option<Nat>) {
