@@ -18,8 +18,7 @@ fn meet(writer: Option<Nat>, reader: Option<Nat>) {
     fs::write(writer.at("shared/report"), "here it is").expect("a write");
     writer.hyperdrive(&["seed", text(&writer.at("shared"))]);
     reader.mount_drive("theirs", &key);
-    // Who guesses a port may have to try for half a minute, and twice.
-    soon("the file", || {
+    within(GUESSING, "the file", || {
         fs::read_to_string(reader.at("theirs/report")).is_ok_and(|text| text == "here it is")
     });
     let status = reader.json(&["status"]);
@@ -40,8 +39,7 @@ fn symmetric_and_symmetric_meet_at_a_relay() {
     fs::write(writer.at("shared/report"), "here it is").expect("a write");
     writer.hyperdrive(&["seed", text(&writer.at("shared"))]);
     reader.mount_drive("theirs", &drive);
-    // Who guesses a port may have to try for half a minute, and twice.
-    soon("the file", || {
+    within(GUESSING, "the file", || {
         fs::read_to_string(reader.at("theirs/report")).is_ok_and(|text| text == "here it is")
     });
     let status = reader.json(&["status"]);
