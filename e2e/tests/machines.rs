@@ -1,6 +1,8 @@
 //! Machines of an internet of this test's own, with nothing but our binaries: who has a key
 //! has the drive, wherever it is.
 
+#[path = "machines/losing.rs"]
+mod losing;
 #[path = "machines/nats.rs"]
 mod nats;
 #[path = "machines/product.rs"]

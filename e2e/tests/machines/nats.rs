@@ -1,8 +1,11 @@
 //! Behind routers that translate addresses: the kernel's.
 
 use crate::world::World;
+use hyperspace_api::Key;
 use hyperspace_e2e::internet::Nat;
 use hyperspace_e2e::machine::{text, within};
+use hyperspace_e2e::node;
+use hyperspace_e2e::process::Process;
 use std::fs;
 use std::time::Duration;
 
@@ -69,4 +72,59 @@ fn open_and_symmetric() {
 fn cone_and_symmetric() {
     meet(Some(Nat::Cone), Some(Nat::Symmetric));
     meet(Some(Nat::Symmetric), Some(Nat::Cone));
+}
+
+/// npm hyperswarm and one of ours meet directly, wherever each is; whoever is `announced` is
+/// the one that is dialled.
+fn meet_npm(ours: Option<Nat>, npm: Option<Nat>, announced: Announced) {
+    let mut world = World::new();
+    let (here, there) = (world.place(ours), world.place(npm));
+    let machine = world.machine(&here);
+    let home = world.scratch(&there);
+    let peer = |topic: &str, how: &str| {
+        let arguments = ["net/machine-peer.js", "meet", world.bootstrap(), topic, how];
+        Process::start(&mut node::command(&home, &arguments))
+    };
+    let process = match announced {
+        Announced::Ours => {
+            machine.create("shared");
+            machine.hyperdrive(&["seed", text(&machine.at("shared"))]);
+            let facts = machine.json(&["info", text(&machine.at("shared"))]);
+            peer(facts["discoveryKey"].as_str().expect("a topic"), "look")
+        }
+        Announced::Npm => {
+            let key = Key::from([7; 32]);
+            let process = peer(&key.discovery_key().to_string(), "announce");
+            process.wait_for_line("announced");
+            machine.mount_drive("theirs", &key.to_string());
+            process
+        }
+    };
+    let at = || {
+        let status = machine.json(&["status"]);
+        status["network"]["peers"][0]["remoteAddress"].as_str().map(str::to_owned)
+    };
+    within(GUESSING, "a connection", || at().is_some());
+    let (at, expected) = (at().expect("it stays"), there.public.to_string());
+    assert_eq!(at.split(':').next(), Some(expected.as_str()), "not directly");
+    process.wait_for_line("connected");
+}
+
+#[derive(Clone, Copy)]
+enum Announced {
+    Ours,
+    Npm,
+}
+
+#[test]
+fn npm_behind_a_cone() {
+    meet_npm(Some(Nat::Cone), Some(Nat::Cone), Announced::Ours);
+    meet_npm(Some(Nat::Cone), Some(Nat::Cone), Announced::Npm);
+    meet_npm(None, Some(Nat::Cone), Announced::Npm);
+}
+
+#[test]
+fn npm_behind_a_symmetric_router() {
+    meet_npm(Some(Nat::Cone), Some(Nat::Symmetric), Announced::Ours);
+    meet_npm(Some(Nat::Symmetric), Some(Nat::Cone), Announced::Npm);
 }

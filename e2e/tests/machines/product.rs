@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use hyperspace_e2e::machine::{soon, text};
+use hyperspace_e2e::node;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,20 @@ fn a_drive_outlives_its_writers_machine() {
             fs::read_to_string(machine.at("theirs/report")).is_ok_and(|text| text == "third")
         });
     }
+
+    // npm's hyperdrive 10 reads it by the server of one of them,
+    let entries = node::json(late.scratch(), &["hyperdrive10.js", "describe", &key], "");
+    let report =
+        entries.as_array().and_then(|entries| entries.iter().find(|entry| entry["path"] == "/report"));
+    assert_eq!(report.expect("the file")["content"], "dGhpcmQ=", "{entries}");
+    // and npm's corestore 7 has its cores on a machine of its own.
+    let facts = writer.json(&["info", text(&writer.at("shared"))]);
+    let topic = facts["discoveryKey"].as_str().expect("a topic");
+    let home = world.home();
+    let folder = home.join("home/store");
+    let arguments = ["net/machine-peer.js", "read", world.bootstrap(), topic, text(&folder), &key];
+    let core = node::json(&home, &arguments, "");
+    assert_eq!(core["length"], facts["version"], "{core} {facts}");
     for machine in [&mut writer, &mut seeder] {
         machine.stop();
     }

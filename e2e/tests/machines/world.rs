@@ -62,6 +62,22 @@ impl World {
         }
     }
 
+    /// A home on another machine that everybody reaches.
+    pub fn home(&mut self) -> Scratch {
+        let place = self.internet.public();
+        self.scratch(&place)
+    }
+
+    /// A home on a machine.
+    pub fn scratch(&self, place: &Place) -> Scratch {
+        place.scratch(&self.bootstrap)
+    }
+
+    /// Where the DHT is entered.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
     /// How many nodes the DHT has.
     pub fn nodes(&self) -> usize {
         self.nodes.len()
