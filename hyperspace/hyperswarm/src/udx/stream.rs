@@ -276,8 +276,11 @@ impl Stream {
 
     fn room(&self) -> usize {
         let window = self.controller.window().min(u64::from(self.peer_window()));
-        let most = self.config.send_buffer.saturating_add(usize::try_from(window).unwrap_or(usize::MAX));
-        most.saturating_sub(self.send.len())
+        // What has arrived out of order is kept until the rest has, but is not under way.
+        let more = window.saturating_sub(self.flight.bytes());
+        let room = |more, less| self.config.send_buffer.saturating_add(more).saturating_sub(less);
+        room(usize::try_from(more).unwrap_or(usize::MAX), self.send.unsent())
+            .min(room(self.config.max_in_flight as usize, self.send.len()))
     }
 
     fn peer_window(&self) -> u32 {

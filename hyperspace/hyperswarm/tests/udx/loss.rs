@@ -66,6 +66,17 @@ fn a_fast_link_is_filled() {
     assert!(part > 0.80 && again < 0.05, "{part}, {again}");
 }
 
+/// What is received beyond a gap fills the other side's buffer, and ours, before the gap is
+/// repaired: neither may end in waiting where chance alone makes them.
+#[test]
+fn a_fast_link_is_filled_though_it_loses_and_its_queue_is_short() {
+    for (loss, least) in [(0.0, 0.81), (0.01, 0.79), (0.05, 0.70)] {
+        let fast = Link { rate: 25_000_000, queue: 1_250_000, loss, ..Link::new(ms(25)) };
+        let (part, again) = transfer(fast, 64 << 20, 4);
+        assert!(part > least && again < loss + 0.03, "{loss}: {part}, {again}");
+    }
+}
+
 #[test]
 fn a_link_with_a_short_queue_is_used_well() {
     let (part, again) = transfer(Link { queue: 20_000, ..link(0.0) }, 25_000_000, 5);

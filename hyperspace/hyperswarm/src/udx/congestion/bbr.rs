@@ -226,7 +226,9 @@ impl Bbr {
         }
         let lossy = self.is_lossy();
         (self.round_acked, self.round_lost) = (0, 0);
-        if self.full || ack.rate.is_none_or(|rate| rate.app_limited) {
+        // That so much is lost tells of the path, though it may be us who hold back: who repairs
+        // has soon filled what the other side can keep.
+        if self.full || (!lossy && ack.rate.is_none_or(|rate| rate.app_limited)) {
             return;
         }
         if self.rate() as f64 >= self.full_rate as f64 * GROWTH {
