@@ -6,27 +6,64 @@ use hyperswarm::KeyPair;
 use hyperswarm::hyperdht::Dht;
 use std::time::Duration;
 
+/// What lookups cost.
+#[derive(Debug, Default)]
+pub struct Cost {
+    /// How many nodes each has asked.
+    asked: Vec<usize>,
+    messages: u64,
+    time: Duration,
+}
+
+impl Cost {
+    fn count(&mut self, looked: &Looked) {
+        self.asked.push(looked.asked());
+        self.messages += looked.messages;
+        self.time += looked.time;
+    }
+
+    pub fn lookups(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// How many nodes a lookup asks, at the median and at most.
+    pub fn asked(&self) -> (usize, usize) {
+        let mut asked = self.asked.clone();
+        asked.sort_unstable();
+        (asked[asked.len() / 2], asked[asked.len() - 1])
+    }
+
+    /// Datagrams a lookup, both ways together.
+    pub fn messages(&self) -> f64 {
+        self.messages as f64 / self.lookups() as f64
+    }
+
+    /// How long a lookup takes.
+    pub fn time(&self) -> Duration {
+        self.time / self.lookups() as u32
+    }
+}
+
 /// How lookups went.
 #[derive(Debug, Default)]
 pub struct Score {
-    pub lookups: usize,
+    pub cost: Cost,
     /// In which the very closest node was found.
     pub best: usize,
     /// How many of the twenty closest were found, in all.
     pub of_twenty: usize,
-    pub asked: usize,
-    pub time: Duration,
 }
 
 impl Score {
-    fn count(&mut self, network: &Network<Dht>, topic: [u8; 32], looked: &Looked) {
-        let expected = closest(network, &topic, 20);
+    fn count(&mut self, network: &Network<Dht>, host: usize, topic: [u8; 32], looked: &Looked) {
+        // Nobody asks itself.
+        let mut expected = closest(network, &topic, 21);
+        expected.retain(|node| *node != network.address(host));
+        expected.truncate(20);
         let found = &looked.summary.outcome.closest;
-        self.lookups += 1;
+        self.cost.count(looked);
         self.best += usize::from(found.first() == expected.first());
         self.of_twenty += expected.iter().filter(|node| found.contains(node)).count();
-        self.asked += looked.asked();
-        self.time += looked.time;
     }
 }
 
@@ -37,23 +74,27 @@ pub fn scored(network: &mut Network<Dht>, lookups: usize) -> Score {
         let host = alive[network.random.below(alive.len() as u64) as usize];
         let topic = network.random.bytes();
         let looked = lookup(network, host, topic);
-        score.count(network, topic, &looked);
+        score.count(network, host, topic, &looked);
     }
     score
 }
 
 #[test]
 fn they_find_the_closest_with_few_messages() {
-    let mut asked = Vec::new();
+    let mut costs = Vec::new();
     for nodes in [100, 1000] {
         let mut network = grown(1, nodes);
         let score = scored(&mut network, 50);
         assert_eq!(score.best, 50, "{nodes} nodes: {score:?}");
         assert!(score.of_twenty >= 50 * 20 * 98 / 100, "{nodes} nodes: {score:?}");
-        asked.push(score.asked as f64 / 50.0);
+        assert!(score.cost.time() < Duration::from_secs(1), "{nodes} nodes: {score:?}");
+        costs.push(score.cost);
     }
     // Ten times as many nodes: a few messages more.
-    assert!(asked[1] < asked[0] + 20.0 && asked[1] < 60.0, "{asked:?}");
+    let asked = [costs[0].asked().0, costs[1].asked().0];
+    assert!(asked[1] < asked[0] + 20 && asked[1] < 60, "{asked:?}");
+    let messages = [costs[0].messages(), costs[1].messages()];
+    assert!(messages[1] < messages[0] + 40.0 && messages[1] < 120.0, "{messages:?}");
 }
 
 #[test]
@@ -82,19 +123,20 @@ fn a_small_network_is_one_too() {
 fn they_go_on_while_half_of_the_nodes_leave_and_others_come_every_hour() {
     let mut network = grown(3, 200);
     network.loss = 0.01;
-    let outcome = churned(&mut network, 20);
-    assert!(outcome.lookups >= 100, "{outcome:?}");
-    assert!(outcome.found * 100 >= outcome.lookups * 99, "{outcome:?}");
+    let outcome = churned(&mut network, 60);
+    assert_eq!(outcome.replaced, 100);
+    assert_eq!(outcome.cost.lookups(), 360);
+    assert!(outcome.found * 100 > outcome.cost.lookups() * 99, "{outcome:?}");
 }
 
 /// Of lookups during churn.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    pub lookups: usize,
+    pub cost: Cost,
     /// The peer that had announced itself was found.
     pub found: usize,
-    pub asked: usize,
-    pub time: Duration,
+    /// How many nodes have died, and as many have come.
+    pub replaced: usize,
 }
 
 /// For so many minutes, in each of which one in 120 nodes dies and another comes. Peers
@@ -105,7 +147,8 @@ pub fn churned(network: &mut Network<Dht>, minutes: u64) -> Outcome {
     let mut outcome = Outcome::default();
     // The announcers, and whoever is asked first, stay.
     let stay = 11;
-    let mut owed = 0.0;
+    // In 720ths.
+    let mut owed = 0;
     for minute in 0..minutes {
         for (at, (pair, topic)) in peers.iter().enumerate() {
             if minute % 10 == at as u64 % 10 || minute == 0 {
@@ -114,23 +157,22 @@ pub fn churned(network: &mut Network<Dht>, minutes: u64) -> Outcome {
         }
         for _ in 0..6 {
             network.run(Duration::from_secs(10));
-            owed += size as f64 / 720.0;
-            while owed >= 1.0 {
-                owed -= 1.0;
+            owed += size;
+            while owed >= 720 {
+                owed -= 720;
                 let mut alive = network.alive();
                 alive.retain(|host| *host >= stay);
                 let victim = alive[network.random.below(alive.len() as u64) as usize];
                 network.kill(victim);
                 join(network, 0);
+                outcome.replaced += 1;
             }
             let alive = network.alive();
             let host = alive[network.random.below(alive.len() as u64) as usize];
             let (pair, topic) = &peers[network.random.below(peers.len() as u64) as usize];
             let looked = lookup(network, host, *topic);
-            outcome.lookups += 1;
+            outcome.cost.count(&looked);
             outcome.found += usize::from(looked.found.contains(&pair.public_key()));
-            outcome.asked += looked.asked();
-            outcome.time += looked.time;
         }
     }
     outcome

@@ -105,6 +105,8 @@ struct Host<M: Machine> {
     asleep: bool,
     wake: Option<Instant>,
     events: VecDeque<M::Event>,
+    /// Datagrams that it has sent, and that have come.
+    messages: u64,
 }
 
 enum Happening {
@@ -196,6 +198,7 @@ impl<M: Machine> Network<M> {
             asleep: false,
             wake: None,
             events: VecDeque::new(),
+            messages: 0,
         });
         self.after(index);
         index
@@ -225,6 +228,11 @@ impl<M: Machine> Network<M> {
 
     pub fn address(&self, host: usize) -> SocketAddrV4 {
         SocketAddrV4::new(self.hosts[host].address, SERVER_PORT)
+    }
+
+    /// How many datagrams a host has sent and received.
+    pub fn messages(&self, host: usize) -> u64 {
+        self.hosts[host].messages
     }
 
     pub fn machine(&self, host: usize) -> &M {
@@ -288,6 +296,7 @@ impl<M: Machine> Network<M> {
         self.carried.bytes += bytes.len() as u64;
         self.carried.longest = self.carried.longest.max(bytes.len());
         let host = &mut self.hosts[index];
+        host.messages += 1;
         if host.connected != Connected::Openly {
             // A random NAT has another port for everybody: only that one lets it in.
             host.sent_to.insert((socket, to), self.now);
@@ -358,6 +367,7 @@ impl<M: Machine> Network<M> {
         if host.asleep || (host.connected != Connected::Openly && !is_open) {
             return;
         }
+        self.hosts[index].messages += 1;
         if let Some(machine) = self.hosts[index].machine.as_mut() {
             machine.handle_datagram(self.now, socket, from, bytes);
             self.after(index);

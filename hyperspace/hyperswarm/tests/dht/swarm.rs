@@ -60,6 +60,8 @@ pub struct Looked {
     pub found: Vec<[u8; 32]>,
     pub summary: Summary,
     pub time: Duration,
+    /// What whoever looked has sent and received meanwhile, its other business included.
+    pub messages: u64,
 }
 
 impl Looked {
@@ -70,7 +72,7 @@ impl Looked {
 }
 
 pub fn lookup(network: &mut Network<Dht>, host: usize, topic: Id) -> Looked {
-    let started = network.now;
+    let (started, before) = (network.now, network.messages(host));
     let id = network.with(host, |dht, now| dht.lookup(now, topic));
     let mut looked = Looked::default();
     let summary = network.wait(host, PATIENCE, |event| match event {
@@ -83,6 +85,7 @@ pub fn lookup(network: &mut Network<Dht>, host: usize, topic: Id) -> Looked {
     });
     looked.summary = summary.expect("a lookup ends");
     looked.time = network.now - started;
+    looked.messages = network.messages(host) - before;
     looked
 }
 
