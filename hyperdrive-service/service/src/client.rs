@@ -107,7 +107,7 @@ pub struct Mounted {
     pub seeding: bool,
 }
 
-/// See the [module](self).
+/// See the [module](mod@self).
 pub struct HyperdriveClient {
     rpc: HyperspaceClient,
     drives: Drives<RemoteCorestore>,

@@ -1,15 +1,24 @@
-//! The network of Hypercores: what two peers speak once a byte stream joins them.
+//! The network of Hypercores: how peers find each other, get through to each other, and what
+//! they speak then.
 //!
 //! From below to above, each usable without the next:
 //! * [`udx`] makes streams of datagrams, and shares their socket with others;
 //! * [`noise`] proves who is at the other end, and agrees on keys;
 //! * [`secret_stream`] encrypts messages over a byte stream;
 //! * [`protomux`] puts many channels on one such stream;
-//! * [`Connection`] runs all of it over any stream of tokio.
+//! * [`Connection`] runs all of it over any stream of tokio, [`pipe`](mod@pipe) without channels.
+//!
+//! And how two come to have such a stream:
+//! * [`dht`] is a node among nodes, who keep things for each other;
+//! * [`hyperdht`] keeps who is interested in what, and dials peers by their keys, through
+//!   firewalls if need be;
+//! * [`blind_relay`] passes on what two send who cannot meet;
+//! * [`swarm`] joins topics, and stays connected with whoever else has.
 //!
 //! What speaks a protocol knows no socket, no clock and no task: it is given bytes and times,
 //! and gives bytes and events. All of it is the wire format of npm `udx-native` 1,
-//! `@hyperswarm/secret-stream` 6 and `protomux` 3.
+//! `@hyperswarm/secret-stream` 6, `protomux` 3, `dht-rpc` 6, `hyperdht` 6, `blind-relay` 1 and
+//! `hyperswarm` 4.
 //!
 //! ```
 //! use hyperswarm::{Connection, Event, KeyPair, Options};
