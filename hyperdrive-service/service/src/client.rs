@@ -107,7 +107,7 @@ pub struct Mounted {
     pub seeding: bool,
 }
 
-/// See the [module](mod@self).
+/// What commands do, over a connection with the server, to the root drive and others.
 pub struct HyperdriveClient {
     rpc: HyperspaceClient,
     drives: Drives<RemoteCorestore>,
