@@ -150,7 +150,7 @@ impl<S: Corestore> Filesystem<S> {
     }
 
     /// Returns when the changes to `ino` are on the disk: committed, or in the
-    /// [sync log](super::sync_log).
+    /// sync log.
     pub async fn fsync(&self, ino: u64) -> Result<(), Errno> {
         if let Some(file) = self.open_file(ino)
             && !self.is_orphan(ino)
