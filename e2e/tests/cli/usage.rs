@@ -32,6 +32,7 @@ const WRONG: &[(&str, &[&str], &str)] = &[
     ("diff", &["path"], "<FROM>"),
     ("checkout-mount", &["path", "1"], "<AT>"),
     ("tag", &["path", "--delete"], "<NAME>"),
+    ("beam", &["short"], "at least 16 characters"),
     ("force-unmount", &["/"], "Nothing is mounted at /"),
     ("fuse-setup", &["extra"], "extra"),
     ("completions", &["no-shell"], "bash"),
