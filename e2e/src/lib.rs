@@ -9,6 +9,7 @@
 //! * [`machine`]: a server with peers, and what is mounted there; [`relay`]: a line between
 //!   two of them that can be held or cut; [`link`]: one that is long.
 //! * [`far`]: reading from the far end of such a line.
+//! * [`idle`]: a server with topics and peers, in a DHT of their own.
 //! * [`internet`]: machines in network namespaces, and routers that translate addresses.
 //! * [`shell`], [`node`]: programs run to their end.
 //! * [`tree`]: generated folders of files, and what two folders differ in.
@@ -18,6 +19,7 @@
 
 pub mod binaries;
 pub mod far;
+pub mod idle;
 pub mod internet;
 pub mod link;
 pub mod machine;

@@ -6,18 +6,25 @@
 //! bench fuse [--scale S] [--alternations N]
 //! bench replicate [--scale S] [--alternations N]
 //! bench link [--alternations N]
+//! bench udx [--scale S] [--alternations N]
+//! bench idle [--alternations N]
 //! ```
 //!
 //! Nothing here passes or fails by time; an operation that fails is an error, or, with
 //! a peer that cannot do it, a dash.
 
 mod fuse;
+mod idle;
 mod link;
+mod processor;
 mod replicate;
 mod replicate_peer;
 mod rpc;
 mod rpc_driver;
 mod samples;
+mod udp_line;
+mod udx;
+mod udx_peer;
 
 use anyhow::{Context, bail};
 use std::path::PathBuf;
@@ -61,11 +68,15 @@ fn main() -> anyhow::Result<()> {
         Some("fuse") => fuse::run(plan(arguments)?),
         Some("link") => link::run(plan(arguments)?),
         Some("replicate") => replicate::run(plan(arguments)?),
+        Some("udx") => udx::run(plan(arguments)?),
+        Some("idle") => idle::run(plan(arguments)?),
         // What `rpc` starts as a process of its own, as it starts Node's driver.
         Some("rpc-driver") => {
             let socket = PathBuf::from(arguments.next().context("the server's socket")?);
             rpc_driver::run(socket, plan(arguments)?)
         }
-        _ => bail!("usage: bench rpc|fuse|replicate|link [--scale S] [--alternations N]"),
+        // What `udx` starts likewise.
+        Some("udx-peer") => udx_peer::run(arguments),
+        _ => bail!("usage: bench rpc|fuse|replicate|link|udx|idle [--scale S] [--alternations N]"),
     }
 }
