@@ -162,6 +162,21 @@ impl<C: Core> Shared<C> {
         }
     }
 
+    /// The same, and waits until everybody has been told that the core is so long: that is
+    /// known a moment before it is told.
+    pub(crate) async fn tell_length(&self, length: u64) {
+        // Before looking: what is told after that, wakes us.
+        let mut events = self.core.events();
+        loop {
+            self.tell_news();
+            let is_told = self.told.lock().length >= length;
+            // It may have been cut again.
+            if is_told || self.core.length() < length || events.recv().await == Err(RecvError::Closed) {
+                return;
+            }
+        }
+    }
+
     /// Some events were missed. What happened since, if anything, is told again after
     /// this, which ends at the same length.
     fn catch_up(&self, told: &mut Told) {

@@ -143,7 +143,7 @@ impl<S: Store> Session<S> {
 
     pub(super) fn update(&mut self, ticket: Ticket, r: UpdateRequest) -> Result<(), CoreError> {
         let open = self.open_core(r.id)?;
-        let core = open.core()?;
+        let (core, shared) = (open.core()?, open.shared()?);
         let early = self.early(open, CoreError::Cancelled, None);
         let waiting = self.waiting.enter()?;
         let updating = async move {
@@ -153,7 +153,11 @@ impl<S: Store> Session<S> {
                 true => Ok(Answer::Void),
                 false => Err(CoreError::NoUpdate),
             };
-            if r.if_available.unwrap_or(true) { update().await } else { patiently(&core, update).await }
+            let updated =
+                if r.if_available.unwrap_or(true) { update().await } else { patiently(&core, update).await }?;
+            // Whoever has asked knows of the new length before the answer.
+            shared.tell_length(wanted).await;
+            Ok(updated)
         };
         self.start(ticket, async { updating.await.into() }, early);
         Ok(())
