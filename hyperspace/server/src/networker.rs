@@ -8,7 +8,10 @@
 //! The network itself is behind [`Swarm`]; this module knows no sockets.
 
 pub(crate) mod addresses;
+mod info;
 pub(crate) mod remembered;
+
+pub use info::{ConnectionInfo, DhtInfo, Nat};
 
 use crate::extensions::{ExtensionEnd, Silent};
 use crate::lock::SessionId;
@@ -17,10 +20,8 @@ use hyperspace_schema::messages as m;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::broadcast;
 
 /// What to do about a topic.
@@ -52,66 +53,6 @@ pub struct PeerAddress {
     pub connected: Option<Key>,
     /// Why nobody is.
     pub error: Option<String>,
-}
-
-/// How the node of the DHT is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DhtInfo {
-    /// Has it found its place among the nodes?
-    pub ready: bool,
-    /// Does any node answer?
-    pub online: bool,
-    /// What is between us and the others.
-    pub nat: Nat,
-    /// Our address as the nodes see it.
-    pub remote_address: Option<SocketAddr>,
-    /// The UDP port that is bound.
-    pub port: u16,
-    /// How many nodes are known.
-    pub nodes: usize,
-    /// Its id, once others can find it.
-    pub id: Option<[u8; 32]>,
-}
-
-/// What a router does to our packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nat {
-    /// Nothing: strangers reach us.
-    Open,
-    /// They come from the same address, whoever they go to: others reach us there, once we
-    /// have written to them.
-    Consistent,
-    /// They come from another address for everybody they go to.
-    Random,
-    /// It is not known.
-    Unknown,
-}
-
-impl Nat {
-    /// As it is told to clients.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Consistent => "consistent",
-            Self::Random => "random",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// A connection, and what went over it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectionInfo {
-    /// Who is at the other end.
-    pub peer: Peer,
-    /// Did we call?
-    pub is_initiator: bool,
-    /// Since when it is open.
-    pub age: Duration,
-    /// Bytes.
-    pub received: u64,
-    /// Bytes.
-    pub sent: u64,
 }
 
 /// Somebody came or went.
@@ -376,36 +317,6 @@ impl Networker {
     pub(crate) fn status(&self, key: &[u8]) -> Result<Option<m::NetworkStatus>, CoreError> {
         let key = discovery_key(key, "Invalid discovery key.")?;
         Ok(self.topics.lock().get(&key).and_then(|topic| topic.status(key)))
-    }
-
-    /// How all of it is.
-    pub(crate) async fn info(&self) -> m::NetworkInfo {
-        let found = self.swarm.found().await;
-        let bytes = bytes::Bytes::copy_from_slice;
-        let dht = self.swarm.dht().map(|dht| m::DhtInfo {
-            ready: dht.ready,
-            online: dht.online,
-            nat: dht.nat.as_str().into(),
-            remote_address: dht.remote_address.map(|address| address.to_string()),
-            port: dht.port.into(),
-            nodes: dht.nodes as u64,
-            id: dht.id.map(|id| bytes(&id)),
-        });
-        let connections = self.swarm.connections().into_iter().map(|connection| m::ConnectionInfo {
-            peer: crate::mailbox::peer(connection.peer),
-            initiator: connection.is_initiator,
-            age: connection.age.as_millis() as u64,
-            received: connection.received,
-            sent: connection.sent,
-        });
-        let topics: Vec<_> = self.topics.lock().iter().map(|(key, topic)| (*key, topic.live)).collect();
-        let topics = topics.into_iter().filter(|(_, live)| !live.is_none()).map(|(key, live)| m::TopicInfo {
-            discovery_key: bytes(key.as_bytes()),
-            announce: live.announce,
-            lookup: live.lookup,
-            peers: found.values().filter(|topics| topics.contains(&key)).count() as u64,
-        });
-        m::NetworkInfo { dht, connections: connections.collect(), topics: topics.collect() }
     }
 
     /// All live configurations.
