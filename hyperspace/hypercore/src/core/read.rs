@@ -235,15 +235,11 @@ impl LocalCore {
 
     pub(super) fn describe(&self) -> Result<CoreInfo, CoreError> {
         let (length, byte_length) = (self.length(), self.byte_length());
-        let tail = self.shared.tail.read();
-        let contiguous_length = tail.held.contiguous().min(length);
-        let disk_bytes = if contiguous_length == length {
-            byte_length
-        } else {
-            // What is sparse has to be looked through.
-            drop(tail);
-            self.held_bytes()?
-        };
+        // The lock is not held any longer: what follows takes it again, and a writer who comes
+        // in between would wait for us, and we for him.
+        let contiguous_length = self.shared.tail.read().held.contiguous().min(length);
+        // What is sparse has to be looked through.
+        let disk_bytes = if contiguous_length == length { byte_length } else { self.held_bytes()? };
         let (fork, traffic) = (self.fork(), self.traffic());
         let (uploaded, downloaded) = (traffic.uploaded, traffic.downloaded);
         Ok(CoreInfo { length, byte_length, fork, contiguous_length, disk_bytes, uploaded, downloaded })
