@@ -1,4 +1,7 @@
 //! Behind routers that translate addresses: the kernel's.
+//!
+//! A cone and a symmetric router are not here: one side guesses the other's port, which takes
+//! seconds, or minutes. `hyperswarm`'s tests have them in a simulated network.
 
 use crate::world::World;
 use hyperspace_api::Key;
@@ -9,8 +12,8 @@ use hyperspace_e2e::process::Process;
 use std::fs;
 use std::time::Duration;
 
-/// Who has to guess a port tries for half a minute, rests for a third of one, and tries again.
-const GUESSING: Duration = Duration::from_secs(180);
+/// Two who have just started may miss each other at first.
+const MEETING: Duration = Duration::from_secs(60);
 
 /// The writer and the reader meet directly, wherever each is.
 fn meet(writer: Option<Nat>, reader: Option<Nat>) {
@@ -21,7 +24,7 @@ fn meet(writer: Option<Nat>, reader: Option<Nat>) {
     fs::write(writer.at("shared/report"), "here it is").expect("a write");
     writer.hyperdrive(&["seed", text(&writer.at("shared"))]);
     reader.mount_drive("theirs", &key);
-    within(GUESSING, "the file", || {
+    within(MEETING, "the file", || {
         fs::read_to_string(reader.at("theirs/report")).is_ok_and(|text| text == "here it is")
     });
     let status = reader.json(&["status"]);
@@ -42,7 +45,7 @@ fn symmetric_and_symmetric_meet_at_a_relay() {
     fs::write(writer.at("shared/report"), "here it is").expect("a write");
     writer.hyperdrive(&["seed", text(&writer.at("shared"))]);
     reader.mount_drive("theirs", &drive);
-    within(GUESSING, "the file", || {
+    within(MEETING, "the file", || {
         fs::read_to_string(reader.at("theirs/report")).is_ok_and(|text| text == "here it is")
     });
     let status = reader.json(&["status"]);
@@ -66,12 +69,6 @@ fn cone_and_cone() {
 fn open_and_symmetric() {
     meet(None, Some(Nat::Symmetric));
     meet(Some(Nat::Symmetric), None);
-}
-
-#[test]
-fn cone_and_symmetric() {
-    meet(Some(Nat::Cone), Some(Nat::Symmetric));
-    meet(Some(Nat::Symmetric), Some(Nat::Cone));
 }
 
 /// npm hyperswarm and one of ours meet directly, wherever each is; whoever is `announced` is
@@ -104,7 +101,7 @@ fn meet_npm(ours: Option<Nat>, npm: Option<Nat>, announced: Announced) {
         let status = machine.json(&["status"]);
         status["network"]["peers"][0]["remoteAddress"].as_str().map(str::to_owned)
     };
-    within(GUESSING, "a connection", || at().is_some());
+    within(MEETING, "a connection", || at().is_some());
     let (at, expected) = (at().expect("it stays"), there.public.to_string());
     assert_eq!(at.split(':').next(), Some(expected.as_str()), "not directly");
     process.wait_for_line("connected");
@@ -121,10 +118,4 @@ fn npm_behind_a_cone() {
     meet_npm(Some(Nat::Cone), Some(Nat::Cone), Announced::Ours);
     meet_npm(Some(Nat::Cone), Some(Nat::Cone), Announced::Npm);
     meet_npm(None, Some(Nat::Cone), Announced::Npm);
-}
-
-#[test]
-fn npm_behind_a_symmetric_router() {
-    meet_npm(Some(Nat::Cone), Some(Nat::Symmetric), Announced::Ours);
-    meet_npm(Some(Nat::Symmetric), Some(Nat::Cone), Announced::Npm);
 }
