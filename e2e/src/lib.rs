@@ -11,7 +11,7 @@
 //! * [`far`]: reading from the far end of such a line.
 //! * [`idle`]: a server with topics and peers, in a DHT of their own.
 //! * [`internet`]: machines in network namespaces, and routers that translate addresses.
-//! * [`shell`], [`node`]: programs run to their end.
+//! * [`shell`], [`node`]: programs run to their end; [`told`]: one that does what it is told.
 //! * [`tree`]: generated folders of files, and what two folders differ in.
 //! * [`wire`]: HRPC without a client library, for bytes that no client would send.
 //!
@@ -31,5 +31,6 @@ pub mod relay;
 pub mod scratch;
 pub mod server;
 pub mod shell;
+pub mod told;
 pub mod tree;
 pub mod wire;

@@ -1,24 +1,17 @@
 //! npm `hyperdht` 6 and nodes of ours dial each other by their keys, on this machine: over
 //! nodes of npm and over nodes of ours, in a private network and through firewalls.
 
-use hyperspace_e2e::node;
-use hyperspace_e2e::process::{PATIENCE, Process};
-use hyperspace_e2e::scratch::Scratch;
+use hyperspace_e2e::process::PATIENCE;
+use hyperspace_e2e::told::{Told, hex};
 use hyperswarm::blind_relay;
 use hyperswarm::hyperdht::{DialError, DialOptions, Dialed, Endpoint, ListenOptions, Options, Server};
 use hyperswarm::{Connection, Event, KeyPair};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 const MUCH: usize = 8 << 20;
 const CHUNK: usize = 64 << 10;
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 fn seed(number: u8) -> [u8; 32] {
     [number; 32]
@@ -28,43 +21,9 @@ fn pair(number: u8) -> KeyPair {
     KeyPair::from_seed(&seed(number))
 }
 
-/// Node, with hyperdht nodes.
-struct Npm {
-    control: BufReader<TcpStream>,
-    bootstrap: SocketAddrV4,
-    _process: Process,
-    _scratch: Scratch,
-}
-
-impl Npm {
-    async fn start(arguments: &[&str]) -> Self {
-        let scratch = Scratch::new();
-        let mut command = node::command(&scratch, &[&["net/connect-peer.js"], arguments].concat());
-        let process = Process::start(&mut command);
-        let line = tokio::task::block_in_place(|| process.wait_for_line("control"));
-        let said: Value = serde_json::from_str(&line).expect("JSON");
-        let port =
-            |name: &str| said[name].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
-        let control = TcpStream::connect((Ipv4Addr::LOCALHOST, port("control"))).await.expect("it listens");
-        let bootstrap = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port("bootstrap"));
-        Self { control: BufReader::new(control), bootstrap, _process: process, _scratch: scratch }
-    }
-
-    /// Has it do something, and gives what came of it.
-    async fn ask(&mut self, command: Value) -> Value {
-        let line = format!("{command}\n");
-        self.control.get_mut().write_all(line.as_bytes()).await.expect("it reads");
-        let mut answer = String::new();
-        let read = tokio::time::timeout(PATIENCE, self.control.read_line(&mut answer)).await;
-        read.unwrap_or_else(|_| panic!("{command} takes too long")).expect("it answers");
-        let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
-        assert!(answer.get("error").is_none(), "{command}: {answer}");
-        answer["result"].take()
-    }
-
-    async fn node(&mut self, stays: bool) -> u64 {
-        self.ask(json!({ "do": "node", "stays": stays })).await.as_u64().expect("a number")
-    }
+/// One more node of npm's, by its number.
+async fn node(npm: &mut Told, stays: bool) -> u64 {
+    npm.ask(json!({ "do": "node", "stays": stays })).await.as_u64().expect("a number")
 }
 
 async fn endpoint(bootstrap: SocketAddrV4, stays: bool) -> Endpoint {
@@ -158,7 +117,7 @@ impl Served {
 }
 
 /// Node dials us, and we dial Node, in every way that a machine alone allows.
-async fn both_ways(ours: &Endpoint, npm: &mut Npm, theirs: u64, punching: bool) {
+async fn both_ways(ours: &Endpoint, npm: &mut Told, theirs: u64, punching: bool) {
     let before = ours.status().punches;
     let (served, key) = serve(ours, &pair(1), ListenOptions::default()).await;
     let key = hex(&key);
@@ -198,10 +157,10 @@ async fn both_ways(ours: &Endpoint, npm: &mut Npm, theirs: u64, punching: bool) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_nodes_of_npm() {
-    let mut npm = Npm::start(&["testnet", "8"]).await;
+    let mut npm = Told::start(&["net/connect-peer.js", "testnet", "8"]).await;
     for (stays, they_stay) in [(false, false), (true, false), (false, true)] {
         let ours = endpoint(npm.bootstrap, stays).await;
-        let theirs = npm.node(they_stay).await;
+        let theirs = node(&mut npm, they_stay).await;
         both_ways(&ours, &mut npm, theirs, !stays && !they_stay).await;
         ours.close().await;
     }
@@ -222,10 +181,10 @@ async fn network(size: usize) -> (Vec<Endpoint>, SocketAddrV4) {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_nodes_of_ours() {
     let (network, bootstrap) = network(8).await;
-    let mut npm = Npm::start(&["join", &bootstrap.port().to_string()]).await;
+    let mut npm = Told::start(&["net/connect-peer.js", "join", &bootstrap.port().to_string()]).await;
     let ours = endpoint(bootstrap, false).await;
     for they_stay in [false, true] {
-        let theirs = npm.node(they_stay).await;
+        let theirs = node(&mut npm, they_stay).await;
         both_ways(&ours, &mut npm, theirs, !they_stay).await;
     }
     drop(network);
@@ -234,8 +193,8 @@ async fn over_nodes_of_ours() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_refused_by_us_learns_that_it_failed() {
     let (_network, bootstrap) = network(5).await;
-    let mut npm = Npm::start(&["join", &bootstrap.port().to_string()]).await;
-    let theirs = npm.node(false).await;
+    let mut npm = Told::start(&["net/connect-peer.js", "join", &bootstrap.port().to_string()]).await;
+    let theirs = node(&mut npm, false).await;
     let ours = endpoint(bootstrap, false).await;
     let options =
         ListenOptions { firewall: Some(std::sync::Arc::new(|_, _| true)), ..ListenOptions::default() };
@@ -247,10 +206,10 @@ async fn who_is_refused_by_us_learns_that_it_failed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_of_them_at_one_of_ours() {
-    let mut npm = Npm::start(&["testnet", "6"]).await;
+    let mut npm = Told::start(&["net/connect-peer.js", "testnet", "6"]).await;
     let ours = endpoint(npm.bootstrap, false).await;
     let (_served, key) = serve(&ours, &pair(1), ListenOptions::default()).await;
-    let theirs = npm.node(false).await;
+    let theirs = node(&mut npm, false).await;
     let dial = json!({ "do": "dial", "node": theirs, "key": hex(&key), "size": 100_000, "times": 30 });
     let came = npm.ask(dial).await;
     let came = came.as_array().expect("a list");
@@ -260,8 +219,8 @@ async fn thirty_of_them_at_one_of_ours() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_ours_at_thirty_of_theirs() {
-    let mut npm = Npm::start(&["testnet", "6"]).await;
-    let theirs = npm.node(false).await;
+    let mut npm = Told::start(&["net/connect-peer.js", "testnet", "6"]).await;
+    let theirs = node(&mut npm, false).await;
     for number in 0..30 {
         npm.ask(json!({ "do": "serve", "node": theirs, "seed": hex(&seed(100 + number)) })).await;
     }
@@ -303,8 +262,8 @@ async fn relay(endpoint: &Endpoint, pair: &KeyPair) -> (JoinSet<()>, blind_relay
 /// Two that have no direct way are met at a third peer, whoever of the three is ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn over_relays() {
-    let mut npm = Npm::start(&["testnet", "6"]).await;
-    let (at_npm, theirs) = (npm.node(true).await, npm.node(false).await);
+    let mut npm = Told::start(&["net/connect-peer.js", "testnet", "6"]).await;
+    let (at_npm, theirs) = (node(&mut npm, true).await, node(&mut npm, false).await);
     npm.ask(json!({ "do": "relay", "node": at_npm, "seed": hex(&seed(50)) })).await;
     let (at_ours, ours) = (endpoint(npm.bootstrap, true).await, endpoint(npm.bootstrap, false).await);
     let (_relaying, our_relay) = relay(&at_ours, &pair(51)).await;

@@ -1,61 +1,15 @@
 //! npm `hyperdht` 6 and nodes of ours in one network on this machine: what the one
 //! announces or has kept, the other finds.
 
-use hyperspace_e2e::node;
-use hyperspace_e2e::process::{PATIENCE, Process};
+use hyperspace_e2e::process::PATIENCE;
 use hyperspace_e2e::scratch::Scratch;
+use hyperspace_e2e::told::{Told, hex, unhex};
 use hyperswarm::KeyPair;
 use hyperswarm::hyperdht::{Announcement, Endpoint, Options, target_of};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 
 const TOPIC: [u8; 32] = [7; 32];
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(value: &Value) -> [u8; 32] {
-    let text = value.as_str().expect("a string");
-    std::array::from_fn(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).expect("hex"))
-}
-
-/// Node, with one or many hyperdht nodes.
-struct Npm {
-    control: BufReader<TcpStream>,
-    bootstrap: SocketAddrV4,
-    _process: Process,
-    _scratch: Scratch,
-}
-
-impl Npm {
-    async fn start(arguments: &[&str]) -> Self {
-        let scratch = Scratch::new();
-        let mut command = node::command(&scratch, &[&["net/dht-peer.js"], arguments].concat());
-        let process = Process::start(&mut command);
-        let line = tokio::task::block_in_place(|| process.wait_for_line("control"));
-        let said: Value = serde_json::from_str(&line).expect("JSON");
-        let port =
-            |name: &str| said[name].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
-        let control = TcpStream::connect((Ipv4Addr::LOCALHOST, port("control"))).await.expect("it listens");
-        let bootstrap = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port("bootstrap"));
-        Self { control: BufReader::new(control), bootstrap, _process: process, _scratch: scratch }
-    }
-
-    /// Has it do something, and gives what came of it.
-    async fn ask(&mut self, command: Value) -> Value {
-        let line = format!("{command}\n");
-        self.control.get_mut().write_all(line.as_bytes()).await.expect("it reads");
-        let mut answer = String::new();
-        let read = tokio::time::timeout(PATIENCE, self.control.read_line(&mut answer)).await;
-        read.expect("in time").expect("it answers");
-        let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
-        assert!(answer.get("error").is_none(), "{command}: {answer}");
-        answer["result"].take()
-    }
-}
 
 async fn endpoint(bootstrap: SocketAddrV4, persistent: bool) -> Endpoint {
     let options = Options {
@@ -82,7 +36,7 @@ async fn lookup(endpoint: &Endpoint, topic: [u8; 32]) -> Vec<String> {
 }
 
 /// Everything that two can do for each other, in whosever network.
-async fn everything_works(ours: &Endpoint, npm: &mut Npm) {
+async fn everything_works(ours: &Endpoint, npm: &mut Told) {
     let (topic, pair, theirs) = (hex(&TOPIC), KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]));
     let (our_key, their_key) = (hex(&pair.public_key()), hex(&theirs.public_key()));
 
@@ -140,7 +94,7 @@ async fn everything_works(ours: &Endpoint, npm: &mut Npm) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_ours_in_a_network_of_npm() {
-    let mut npm = Npm::start(&["testnet", "8"]).await;
+    let mut npm = Told::start(&["net/dht-peer.js", "testnet", "8"]).await;
     // Once as a guest, once as one that keeps things as well.
     for persistent in [false, true] {
         let ours = endpoint(npm.bootstrap, persistent).await;
@@ -166,14 +120,14 @@ async fn one_of_npm_in_a_network_of_ours() {
     for _ in 0..7 {
         all.push(endpoint(first.local_address(), true).await);
     }
-    let mut npm = Npm::start(&["join", &first.local_address().port().to_string()]).await;
+    let mut npm = Told::start(&["net/dht-peer.js", "join", &first.local_address().port().to_string()]).await;
     everything_works(&all[6], &mut npm).await;
     assert!(all.iter().all(|node| node.status().stored.records > 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_remembers_nodes_finds_back_without_a_bootstrap() {
-    let npm = Npm::start(&["testnet", "6"]).await;
+    let npm = Told::start(&["net/dht-peer.js", "testnet", "6"]).await;
     let scratch = Scratch::new();
     let file = scratch.path().join("nodes");
     let options = |bootstrap| Options {

@@ -4,6 +4,7 @@
 use hyperspace_e2e::node;
 use hyperspace_e2e::process::{PATIENCE, Process};
 use hyperspace_e2e::scratch::Scratch;
+use hyperspace_e2e::told::hex;
 use hyperswarm::noise::{Handshake, Pattern};
 use hyperswarm::{ChannelId, Connection, Event, KeyPair, Options};
 use serde_json::Value;
@@ -105,10 +106,6 @@ impl Peer {
         let over = tokio::time::timeout(PATIENCE, async { while self.connection.next().await.is_some() {} });
         over.await.expect("in time");
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

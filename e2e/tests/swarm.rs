@@ -9,8 +9,9 @@ mod ours;
 mod relay;
 
 use hyperspace_e2e::process::PATIENCE;
+use hyperspace_e2e::told::hex;
 use hyperswarm::swarm::{Config, Join};
-use npm::{Npm, hex};
+use npm::Npm;
 use ours::Ours;
 use serde_json::json;
 use std::time::{Duration, Instant};

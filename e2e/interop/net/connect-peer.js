@@ -7,48 +7,11 @@ const Protomux = require('protomux')
 const blindRelay = require(require.resolve('blind-relay', { paths: [require.resolve('hyperdht')] }))
 const c = require(require.resolve('compact-encoding', { paths: [require.resolve('protomux')] }))
 const { createHash, randomBytes } = require('crypto')
-const dgram = require('dgram')
-const net = require('net')
-const readline = require('readline')
 const { once } = require('events')
+const { host, obey, hex, bytes } = require('../lib/control')
+const { testnet, echo } = require('../lib/testnet')
 
-const hex = (buffer) => Buffer.from(buffer).toString('hex')
-const bytes = (text) => Buffer.from(text, 'hex')
-const host = '127.0.0.1'
 const CHUNK = 1 << 16
-
-async function freePort () {
-  const socket = dgram.createSocket('udp4').bind(0, host)
-  await once(socket, 'listening')
-  const { port } = socket.address()
-  socket.close()
-  await once(socket, 'close')
-  return port
-}
-
-async function testnet (count) {
-  const first = DHT.bootstrapper(await freePort(), host)
-  await first.fullyBootstrapped()
-  const bootstrap = [{ host, port: first.address().port }]
-  const nodes = [first]
-  for (let i = 1; i < count; i++) {
-    const node = new DHT({ bootstrap, host, port: 0, ephemeral: false, firewalled: false })
-    await node.fullyBootstrapped()
-    nodes.push(node)
-  }
-  return bootstrap
-}
-
-// Everything that comes on the channel goes back.
-function echo (stream) {
-  stream.on('error', () => {})
-  const mux = Protomux.from(stream)
-  mux.pair({ protocol: 'echo' }, () => {
-    const channel = mux.createChannel({ protocol: 'echo' })
-    const message = channel.addMessage({ encoding: c.raw, onmessage: (bytes) => { message.send(bytes) } })
-    channel.open()
-  })
-}
 
 // Sends so much, and waits for it to come back.
 function check (stream, size) {
@@ -141,22 +104,10 @@ function commands (bootstrap) {
 
 async function main () {
   const [mode, argument] = process.argv.slice(2)
-  const bootstrap = mode === 'testnet' ? await testnet(Number(argument)) : [{ host, port: Number(argument) }]
-  const run = commands(bootstrap)
-  const server = net.createServer((socket) => {
-    const say = (answer) => socket.write(JSON.stringify(answer) + '\n')
-    readline.createInterface({ input: socket }).on('line', async (line) => {
-      const { do: name, ...argument } = JSON.parse(line)
-      try {
-        say({ result: (await run[name](argument)) ?? null })
-      } catch (error) {
-        say({ error: error.code || error.message })
-      }
-    })
-  })
-  server.listen(0, host)
-  await once(server, 'listening')
-  console.log(JSON.stringify({ control: server.address().port, bootstrap: bootstrap[0].port }))
+  const bootstrap = mode === 'testnet'
+    ? (await testnet(Number(argument))).bootstrap
+    : [{ host, port: Number(argument) }]
+  await obey(commands(bootstrap), { bootstrap: bootstrap[0].port })
 }
 
 main()

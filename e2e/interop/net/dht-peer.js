@@ -4,37 +4,8 @@
 // what came of it:
 //   node dht-peer.js testnet COUNT | node dht-peer.js join PORT
 const DHT = require('hyperdht')
-const dgram = require('dgram')
-const net = require('net')
-const readline = require('readline')
-const { once } = require('events')
-
-const hex = (buffer) => Buffer.from(buffer).toString('hex')
-const bytes = (text) => Buffer.from(text, 'hex')
-const host = '127.0.0.1'
-
-// A port that is free now: the first node has to name its own.
-async function freePort () {
-  const socket = dgram.createSocket('udp4').bind(0, host)
-  await once(socket, 'listening')
-  const { port } = socket.address()
-  socket.close()
-  await once(socket, 'close')
-  return port
-}
-
-async function testnet (count) {
-  const first = DHT.bootstrapper(await freePort(), host)
-  await first.fullyBootstrapped()
-  const bootstrap = [{ host, port: first.address().port }]
-  const nodes = [first]
-  for (let i = 1; i < count; i++) {
-    const node = new DHT({ bootstrap, host, port: 0, ephemeral: false, firewalled: false })
-    await node.fullyBootstrapped()
-    nodes.push(node)
-  }
-  return { nodes, bootstrap }
-}
+const { host, obey, hex, bytes } = require('../lib/control')
+const { testnet } = require('../lib/testnet')
 
 async function all (query, read) {
   const found = []
@@ -80,21 +51,7 @@ async function main () {
     : { nodes: [], bootstrap: [{ host, port: Number(argument) }] }
   const dht = new DHT({ bootstrap, host, port: 0, ephemeral: mode === 'testnet', firewalled: false })
   await dht.fullyBootstrapped()
-  const run = commands(dht)
-  const server = net.createServer((socket) => {
-    const say = (answer) => socket.write(JSON.stringify(answer) + '\n')
-    readline.createInterface({ input: socket }).on('line', async (line) => {
-      const { do: name, ...argument } = JSON.parse(line)
-      try {
-        say({ result: (await run[name](argument)) ?? null })
-      } catch (error) {
-        say({ error: error.message })
-      }
-    })
-  })
-  server.listen(0, host)
-  await once(server, 'listening')
-  console.log(JSON.stringify({ control: server.address().port, bootstrap: bootstrap[0].port, nodes: nodes.length }))
+  await obey(commands(dht), { bootstrap: bootstrap[0].port, nodes: nodes.length })
 }
 
 main()

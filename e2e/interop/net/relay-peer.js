@@ -5,13 +5,9 @@
 //   node relay-peer.js BOOTSTRAP_PORT
 const DHT = require('hyperdht')
 const BlindRelay = require('blind-relay')
-const net = require('net')
-const readline = require('readline')
 const { once } = require('events')
+const { host, obey, hex, bytes } = require('../lib/control')
 
-const hex = (buffer) => Buffer.from(buffer).toString('hex')
-const bytes = (text) => Buffer.from(text, 'hex')
-const host = '127.0.0.1'
 const bootstrap = [{ host, port: Number(process.argv[2]) }]
 
 function commands (dht) {
@@ -57,21 +53,7 @@ function commands (dht) {
 async function main () {
   const dht = new DHT({ bootstrap, host, port: 0 })
   await dht.fullyBootstrapped()
-  const run = commands(dht)
-  const server = net.createServer((socket) => {
-    const say = (answer) => socket.write(JSON.stringify(answer) + '\n')
-    readline.createInterface({ input: socket }).on('line', async (line) => {
-      const { do: name, ...argument } = JSON.parse(line)
-      try {
-        say({ result: (await run[name](argument)) ?? null })
-      } catch (error) {
-        say({ error: error.message })
-      }
-    })
-  })
-  server.listen(0, host)
-  await once(server, 'listening')
-  console.log(JSON.stringify({ control: server.address().port, bootstrap: bootstrap[0].port }))
+  await obey(commands(dht), { bootstrap: bootstrap[0].port })
 }
 
 main()

@@ -5,29 +5,12 @@
 //   node swarm-peer.js BOOTSTRAP_PORT
 const Hyperswarm = require('hyperswarm4')
 const DHT = require('hyperdht')
-const Protomux = require('protomux')
-const c = require(require.resolve('compact-encoding', { paths: [require.resolve('protomux')] }))
-const net = require('net')
-const readline = require('readline')
-const { once } = require('events')
+const { host, obey, hex, bytes } = require('../lib/control')
+const { echo } = require('../lib/testnet')
 
-const hex = (buffer) => Buffer.from(buffer).toString('hex')
-const bytes = (text) => Buffer.from(text, 'hex')
-const host = '127.0.0.1'
 const bootstrap = [{ host, port: Number(process.argv[2]) }]
 
 const swarms = new Map()
-
-function echo (connection) {
-  // Whoever ends it, ends it as it likes.
-  connection.on('error', () => {})
-  const mux = Protomux.from(connection)
-  mux.pair({ protocol: 'echo' }, () => {
-    const channel = mux.createChannel({ protocol: 'echo' })
-    const message = channel.addMessage({ encoding: c.raw, onmessage: (sent) => message.send(sent) })
-    channel.open()
-  })
-}
 
 const commands = {
   create: async ({ name, seed }) => {
@@ -69,21 +52,4 @@ const commands = {
   })
 }
 
-async function main () {
-  const server = net.createServer((socket) => {
-    const say = (answer) => socket.write(JSON.stringify(answer) + '\n')
-    readline.createInterface({ input: socket }).on('line', async (line) => {
-      const { do: name, ...argument } = JSON.parse(line)
-      try {
-        say({ result: (await commands[name](argument)) ?? null })
-      } catch (error) {
-        say({ error: error.message })
-      }
-    })
-  })
-  server.listen(0, host)
-  await once(server, 'listening')
-  console.log(JSON.stringify({ control: server.address().port, bootstrap: bootstrap[0].port }))
-}
-
-main()
+obey(commands, { bootstrap: bootstrap[0].port })

@@ -1,7 +1,8 @@
 //! Relays: npm's and ours, and ends of both kinds that meet there.
 
-use crate::npm::{Npm, hex};
+use crate::npm::Npm;
 use crate::soon;
+use hyperspace_e2e::told::hex;
 use hyperswarm::blind_relay::{Client, Limits, Server};
 use hyperswarm::hyperdht::{DialOptions, Endpoint, ListenOptions, Options as DhtOptions};
 use hyperswarm::udx::Config;
