@@ -40,7 +40,7 @@ use crate::extensions::ExtensionEnd;
 use crate::networker::{ConnectionInfo, DhtInfo, Nat, PeerAddress, Presence, Swarm, SwarmEvent};
 use extensions::NetworkExtensions;
 use following::Following;
-use hypercore::replication::Replication;
+use hypercore::replication::{Expected, Replication};
 use hyperspace_api::{CoreError, DiscoveryKey, Key, Peer};
 use hyperswarm::KeyPair;
 use hyperswarm::dht::bootstrap::BootstrapNode;
@@ -81,6 +81,8 @@ struct Inner {
     places: Arc<Semaphore>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// While an address that is called may be reached soon.
+    hope: Mutex<Option<Expected>>,
     following: Following,
     /// Nothing if we are not in the swarm.
     in_swarm: OnceLock<InSwarm>,
@@ -114,6 +116,7 @@ impl Peers {
                 places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
+                hope: Mutex::default(),
                 following: Following::default(),
                 in_swarm: OnceLock::new(),
             }),

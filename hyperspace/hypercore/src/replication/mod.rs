@@ -26,7 +26,7 @@ mod window;
 pub mod wire;
 
 pub use driver::{
-    Answerer, AttachError, Attached, ConnectionInfo, CoreTraffic, Extension, Followed, Link, Looking,
-    MAX_UNPROCESSED, PeerTraffic, Replication, ReplicationOptions, Reply,
+    Answerer, AttachError, Attached, ConnectionInfo, CoreTraffic, Expected, Extension, Followed, Link,
+    Looking, MAX_UNPROCESSED, PeerTraffic, Replication, ReplicationOptions, Reply,
 };
 pub use peer::PeerId;

@@ -76,20 +76,6 @@ impl Inner {
         }
     }
 
-    /// Nothing of any core is called unavailable until `found`.
-    pub(super) fn look_everywhere<T>(&self, found: impl Future<Output = T> + Send + 'static) {
-        let cores = self.following.cores.lock();
-        let entries = cores.by_topic.values().flat_map(HashMap::values);
-        let looking: Vec<_> = entries.map(|entry| self.replication.looking(&entry.core)).collect();
-        drop(cores);
-        if !looking.is_empty() {
-            self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
-                let _looking = looking;
-                found.await;
-            }));
-        }
-    }
-
     /// Nothing of a core is called unavailable until `found`.
     fn look(&self, entry: Entry, found: impl Future<Output = ()> + Send + 'static) {
         let looking = self.replication.looking(&entry.core);
@@ -105,7 +91,7 @@ impl Inner {
         self: Arc<Self>,
         topic: DiscoveryKey,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let flushed = self.in_swarm.get().map(|in_swarm| in_swarm.flushed(topic));
+        let flushed = self.in_swarm.get().map(|in_swarm| in_swarm.flushed(Some(topic)));
         async move {
             self.first_calls().await;
             if let Some(flushed) = flushed {

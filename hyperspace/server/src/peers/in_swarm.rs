@@ -93,17 +93,22 @@ impl InSwarm {
         }
     }
 
-    /// Ready when a topic is announced and looked up, and whoever was found has been
-    /// dialled. At once, if it is not joined.
-    pub(super) fn flushed(&self, topic: DiscoveryKey) -> impl Future<Output = ()> + Send + use<> {
-        let flushed = self.topics.lock().get(&topic).map(|topic| topic.discovery.flushed());
+    /// Ready when a topic, or all of them, is announced and looked up, and whoever was found
+    /// has been dialled. At once, if there is none to be; tells whether there was.
+    pub(super) fn flushed(&self, topic: Option<DiscoveryKey>) -> impl Future<Output = bool> + Send + use<> {
         let (swarm, taken) = (self.swarm.clone(), self.taken.clone());
+        let topics = self.topics.lock();
+        let joined = topic.map_or(!topics.is_empty(), |topic| topics.contains_key(&topic));
+        let flushed = topic.and_then(|topic| topics.get(&topic)).map(|topic| topic.discovery.flushed());
         async move {
-            if let Some(flushed) = flushed {
-                flushed.await;
+            if joined {
+                if let Some(flushed) = flushed {
+                    flushed.await;
+                }
                 swarm.flush().await;
                 all_taken(&swarm, taken).await;
             }
+            joined
         }
     }
 
@@ -111,22 +116,14 @@ impl InSwarm {
     /// reached. Whoever cannot be dialled at once may have come just now, as we have: for a
     /// moment, he is dialled again.
     pub(super) fn exhausted(&self, topic: Option<DiscoveryKey>) -> impl Future<Output = ()> + Send + use<> {
-        let (swarm, taken) = (self.swarm.clone(), self.taken.clone());
-        let topics = self.topics.lock();
-        let asked = topic.map_or(!topics.is_empty(), |topic| topics.contains_key(&topic));
-        let flushed = topic.and_then(|topic| topics.get(&topic)).map(|topic| topic.discovery.flushed());
+        let (swarm, taken, flushed) = (self.swarm.clone(), self.taken.clone(), self.flushed(topic));
         async move {
-            if !asked {
-                return;
+            if flushed.await {
+                let expecting = swarm.expecting(topic.map(|topic| *topic.as_bytes()));
+                // Beyond that, they are still dialled, but not waited for.
+                let _ = tokio::time::timeout(HOPE, expecting).await;
+                all_taken(&swarm, taken).await;
             }
-            if let Some(flushed) = flushed {
-                flushed.await;
-            }
-            swarm.flush().await;
-            let expecting = swarm.expecting(topic.map(|topic| *topic.as_bytes()));
-            // Beyond that, they are still dialled, but not waited for.
-            let _ = tokio::time::timeout(HOPE, expecting).await;
-            all_taken(&swarm, taken).await;
         }
     }
 
@@ -232,12 +229,13 @@ impl Taking {
         // The peer may be back in a moment: nothing is unavailable before that is known.
         let over = || {
             let (swarm, taken) = (self.swarm.clone(), self.taken.subscribe());
-            let known = known.clone();
-            inner.look_everywhere(async move {
+            let (known, hope) = (known.clone(), inner.replication.expect_peers());
+            inner.tasks.spawn(inner.stop.clone().run_until_cancelled_owned(async move {
+                let _hope = hope;
                 known.cancelled().await;
                 swarm.expecting(None).await;
                 all_taken(&swarm, taken).await;
-            });
+            }));
         };
         // As long as the same peer is connected by an address that we were told to call,
         // this connection rests.

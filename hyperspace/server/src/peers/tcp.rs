@@ -130,8 +130,11 @@ impl Inner {
     pub(super) fn look_for_hope(&self) {
         let called = self.called.lock();
         let hopeful = called.values().any(|called| called.state.borrow().is_hopeful());
-        // Told under the lock, so that the last word is the last to be heard.
-        self.replication.expect_peers(hopeful);
+        // Under that lock, so that the last word is the last to be heard.
+        let mut hope = self.hope.lock();
+        if hopeful != hope.is_some() {
+            *hope = hopeful.then(|| self.replication.expect_peers());
+        }
     }
 
     /// Returns when every address was called once.

@@ -313,7 +313,7 @@ impl ReplicatedCore {
 
     /// Might further peers come soon?
     fn has_hopes(&self) -> bool {
-        self.lookups.load(Ordering::Acquire) > 0 || self.shared.expected.load(Ordering::Acquire)
+        self.lookups.load(Ordering::Acquire) > 0 || self.shared.expected.load(Ordering::Acquire) > 0
     }
 
     fn punish(&self, peer: PeerId, reason: &str) {

@@ -23,7 +23,7 @@ use link::Named;
 use parking_lot::Mutex;
 use pool::Pool;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use timers::Timers;
@@ -80,7 +80,7 @@ pub(crate) struct Shared {
     /// What was exchanged about cores that are not replicated at present.
     past: Mutex<HashMap<DiscoveryKey, CoreTraffic>>,
     /// Might peers come soon, whatever core they have?
-    expected: AtomicBool,
+    expected: AtomicUsize,
     next: AtomicU64,
     seed: u64,
 }
@@ -110,7 +110,7 @@ impl Replication {
             banned: Mutex::default(),
             answerers: Mutex::default(),
             past: Mutex::default(),
-            expected: AtomicBool::new(false),
+            expected: AtomicUsize::new(0),
             next: AtomicU64::new(1),
             seed: u64::from_le_bytes(seed),
         });
@@ -158,13 +158,13 @@ impl Replication {
         }
     }
 
-    /// Says whether peers may come soon that have any of the cores (a call is under way, say):
-    /// while that is so, nothing is called unavailable.
-    pub fn expect_peers(&self, expected: bool) {
-        if self.shared.expected.swap(expected, Ordering::AcqRel) != expected {
-            let cores: Vec<_> = self.shared.cores.lock().values().cloned().collect();
-            cores.iter().filter(|core| core.is_wanted()).for_each(ReplicatedCore::changed);
+    /// Says that peers may come soon that have any of the cores (a call is under way, say), for
+    /// as long as the guard lives: till then, nothing is called unavailable.
+    pub fn expect_peers(&self) -> Expected {
+        if self.shared.expected.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.shared.hopes_changed();
         }
+        Expected(Arc::downgrade(&self.shared))
     }
 
     /// Gives `answerer` whatever peers send by the extension `name`, besides those who have
@@ -222,7 +222,26 @@ impl Drop for Looking {
     }
 }
 
+/// While it lives, peers may come: see [`Replication::expect_peers`].
+pub struct Expected(Weak<Shared>);
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade()
+            && shared.expected.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            shared.hopes_changed();
+        }
+    }
+}
+
 impl Shared {
+    /// Whether peers may come soon has changed.
+    fn hopes_changed(&self) {
+        let cores: Vec<_> = self.cores.lock().values().cloned().collect();
+        cores.iter().filter(|core| core.is_wanted()).for_each(ReplicatedCore::changed);
+    }
+
     fn next_id(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
