@@ -1,8 +1,7 @@
 //! A server that announces topics and has peers, and is asked for nothing. It and its peers
 //! are real servers, in a DHT of their own on loopback.
 
-use crate::binaries;
-use crate::process::Process;
+use crate::dht::Dht;
 use crate::scratch::Scratch;
 use crate::server::Server;
 use anyhow::{Context, ensure};
@@ -11,8 +10,6 @@ use hyperspace_api::{Core, Corestore, GetOptions, OpenTarget};
 use hyperspace_client::{Endpoint, HyperspaceClient, NetworkConfig, RemoteHypercore};
 use std::time::Duration;
 
-/// Nodes of the DHT besides them.
-const NODES: usize = 4;
 /// Longer than it takes to find a peer and to hear of a block.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -56,41 +53,21 @@ impl Node {
     }
 }
 
-/// The nodes of a DHT, and the address of the first.
-fn network(scratch: &Scratch) -> anyhow::Result<(Vec<Process>, String)> {
-    let mut nodes = Vec::new();
-    let mut bootstrap = "none".to_owned();
-    for _ in 0..NODES {
-        let mut command = scratch.command(binaries::hyperspace());
-        command.args(["dht", "--host", "127.0.0.1", "--port", "0", "--bootstrap", &bootstrap]);
-        let node = Process::start(&mut command);
-        let line = node.wait_for_line("DHT node listening on");
-        if nodes.is_empty() {
-            bootstrap = line.rsplit(' ').next().context("an address")?.to_owned();
-        }
-        node.wait_for_line("DHT node is ready");
-        nodes.push(node);
-    }
-    Ok((nodes, bootstrap))
-}
-
 /// The server and its peers.
 pub struct Idle {
     /// Has one topic for each of its cores.
     pub server: Node,
     /// Have one of the cores each.
     pub peers: Vec<Node>,
-    _nodes: Vec<Process>,
-    _scratch: Scratch,
+    dht: Dht,
 }
 
 impl Idle {
     /// Starts them; returns when all are announced, and all peers connected.
     pub async fn start(topics: usize, peers: usize) -> anyhow::Result<Self> {
-        let scratch = Scratch::new();
-        let (nodes, bootstrap) = network(&scratch)?;
-        let server = Node::start(&bootstrap).await?;
-        let mut idle = Self { server, peers: Vec::new(), _nodes: nodes, _scratch: scratch };
+        let dht = Dht::new();
+        let server = Node::start(dht.bootstrap()).await?;
+        let mut idle = Self { server, peers: Vec::new(), dht };
         for at in 0..topics {
             let name = format!("core {at}");
             let core = idle.server.client.corestore(None).open(OpenTarget::Name(name.clone())).await?;
@@ -99,7 +76,7 @@ impl Idle {
         }
         for at in 0..peers {
             let key = idle.server.cores[at].key();
-            let mut peer = Node::start(&bootstrap).await?;
+            let mut peer = Node::start(idle.dht.bootstrap()).await?;
             let core = peer.client.corestore(None).open(OpenTarget::Key(key)).await?;
             peer.join(core, false).await?;
             // They are connected, and speak of the core.

@@ -10,6 +10,7 @@
 //!   two of them that can be held or cut; [`link`]: one that is long.
 //! * [`far`]: reading from the far end of such a line.
 //! * [`idle`]: a server with topics and peers, in a DHT of their own.
+//! * [`dht`]: a DHT of real nodes on loopback.
 //! * [`internet`]: machines in network namespaces, and routers that translate addresses.
 //! * [`shell`], [`node`]: programs run to their end; [`told`]: one that does what it is told.
 //! * [`tree`]: generated folders of files, and what two folders differ in.
@@ -18,6 +19,7 @@
 //! Nothing here sleeps to let something happen: it waits for a line, an exit or an answer.
 
 pub mod binaries;
+pub mod dht;
 pub mod far;
 pub mod idle;
 pub mod internet;

@@ -206,3 +206,19 @@ impl Usage {
         Self { resident: field("VmRSS:"), peak: field("VmHWM:"), anonymous: field("RssAnon:"), descriptors }
     }
 }
+
+/// A tick of the kernel's accounts: all of Linux's platforms have a hundred a second here.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The processor time that a process has taken so far, its own and the kernel's on its behalf.
+///
+/// # Errors
+/// If it has ended.
+pub fn processor_time(pid: u32) -> std::io::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // After the name, which may hold anything, come the fields from the third on.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |field: usize| fields.get(field - 3).and_then(|ticks| ticks.parse::<u32>().ok());
+    let all = ticks(14).zip(ticks(15)).map(|(own, kernel)| own + kernel);
+    all.map(|ticks| TICK * ticks).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+}

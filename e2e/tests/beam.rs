@@ -1,6 +1,6 @@
 //! `hyperdrive beam`: both ends ours, and one of them npm hyperbeam's.
 
-use hyperspace_e2e::process::Process;
+use hyperspace_e2e::dht::Dht;
 use hyperspace_e2e::random::Random;
 use hyperspace_e2e::scratch::Scratch;
 use hyperspace_e2e::{binaries, node, shell};
@@ -9,37 +9,26 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A DHT of four nodes.
-struct Dht {
-    _nodes: Vec<Process>,
-    bootstrap: String,
-    scratch: Scratch,
-}
+/// The commands of both, in one network.
+struct Beams(Dht);
 
-impl Dht {
+impl Beams {
     fn new() -> Self {
-        let scratch = Scratch::new();
-        let start = |bootstrap: &str| {
-            let mut command = scratch.command(binaries::hyperspace());
-            Process::start(command.args(["dht", "-h", "127.0.0.1", "-p", "0", "-b", bootstrap]))
-        };
-        let first = start("none");
-        let line = first.wait_for_line("DHT node listening on");
-        let bootstrap = line.rsplit(' ').next().expect("an address").to_owned();
-        let mut nodes = vec![first];
-        nodes.extend((0..3).map(|_| start(&bootstrap)));
-        nodes.iter().for_each(|node| drop(node.wait_for_line("DHT node is ready")));
-        Self { _nodes: nodes, bootstrap, scratch }
+        Self(Dht::new())
+    }
+
+    fn scratch(&self) -> &Scratch {
+        self.0.scratch()
     }
 
     fn ours(&self, arguments: &[&str]) -> Command {
-        let mut command = self.scratch.command(binaries::hyperdrive());
-        command.args(["beam", "--bootstrap", &self.bootstrap]).args(arguments);
+        let mut command = self.0.scratch().command(binaries::hyperdrive());
+        command.args(["beam", "--bootstrap", self.0.bootstrap()]).args(arguments);
         command
     }
 
     fn theirs(&self, arguments: &[&str]) -> Command {
-        node::command(&self.scratch, &[&["net/beam-peer.js", &self.bootstrap], arguments].concat())
+        node::command(self.0.scratch(), &[&["net/beam-peer.js", self.0.bootstrap()], arguments].concat())
     }
 }
 
@@ -77,8 +66,8 @@ impl Drop for End {
 }
 
 /// Two ends, of which the second is told the first one's phrase, each with megabytes to send.
-fn exchange(dht: &Dht, first: &mut Command, mark: &str, second: impl Fn(&str) -> Command) {
-    let path = |name: &str| dht.scratch.join(name);
+fn exchange(beams: &Beams, first: &mut Command, mark: &str, second: impl Fn(&str) -> Command) {
+    let path = |name: &str| beams.scratch().join(name);
     for (name, seed) in [("one", 1), ("two", 2)] {
         fs::write(path(name), Random::new(seed).bytes(3 << 20)).expect("a file");
     }
@@ -94,39 +83,39 @@ fn exchange(dht: &Dht, first: &mut Command, mark: &str, second: impl Fn(&str) ->
 
 #[test]
 fn between_two_of_ours() {
-    let dht = Dht::new();
-    exchange(&dht, &mut dht.ours(&[]), "hyperdrive beam", |phrase| dht.ours(&[phrase]));
+    let beams = Beams::new();
+    exchange(&beams, &mut beams.ours(&[]), "hyperdrive beam", |phrase| beams.ours(&[phrase]));
 }
 
 #[test]
 fn npm_dials_ours() {
-    let dht = Dht::new();
-    exchange(&dht, &mut dht.ours(&[]), "hyperdrive beam", |phrase| dht.theirs(&[phrase]));
+    let beams = Beams::new();
+    exchange(&beams, &mut beams.ours(&[]), "hyperdrive beam", |phrase| beams.theirs(&[phrase]));
 }
 
 #[test]
 fn ours_dials_npm() {
-    let dht = Dht::new();
-    exchange(&dht, &mut dht.theirs(&[]), "phrase", |phrase| dht.ours(&[phrase]));
+    let beams = Beams::new();
+    exchange(&beams, &mut beams.theirs(&[]), "phrase", |phrase| beams.ours(&[phrase]));
 }
 
 #[test]
 fn a_phrase_of_ones_own() {
-    let dht = Dht::new();
+    let beams = Beams::new();
     let phrase = "the owl flies at noon";
-    let empty = dht.scratch.join("empty");
+    let empty = beams.scratch().join("empty");
     fs::write(&empty, "").expect("a file");
-    let out = dht.scratch.join("out");
-    let mut waiting = End::start(&mut dht.ours(&[phrase, "--wait"]), &empty, &out);
+    let out = beams.scratch().join("out");
+    let mut waiting = End::start(&mut beams.ours(&[phrase, "--wait"]), &empty, &out);
     waiting.phrase("hyperdrive beam");
     // Who has another one does not get there.
-    let stranger = shell::attempt(&mut dht.ours(&["the owl flies at night"]));
+    let stranger = shell::attempt(&mut beams.ours(&["the owl flies at night"]));
     assert_eq!(stranger.status.code(), Some(1));
     let said = String::from_utf8_lossy(&stranger.stderr).into_owned();
     assert!(said.contains("the other side is not reached"), "{said}");
-    let hello = dht.scratch.join("hello");
+    let hello = beams.scratch().join("hello");
     fs::write(&hello, "hello").expect("a file");
-    let dialling = End::start(&mut dht.ours(&[phrase]), &hello, &dht.scratch.join("nothing"));
+    let dialling = End::start(&mut beams.ours(&[phrase]), &hello, &beams.scratch().join("nothing"));
     dialling.succeeds();
     waiting.succeeds();
     assert_eq!(fs::read_to_string(out).expect("a file"), "hello");
@@ -134,11 +123,11 @@ fn a_phrase_of_ones_own() {
 
 #[test]
 fn what_cannot_be_is_said() {
-    let dht = Dht::new();
-    let short = shell::attempt(&mut dht.ours(&["short"]));
+    let beams = Beams::new();
+    let short = shell::attempt(&mut beams.ours(&["short"]));
     assert_eq!(short.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&short.stderr).contains("at least 16 characters"));
-    let mut offline = dht.scratch.command(binaries::hyperdrive());
+    let mut offline = beams.scratch().command(binaries::hyperdrive());
     let offline = shell::attempt(offline.arg("beam"));
     assert_eq!(offline.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&offline.stderr).contains("a beam goes through the swarm"));

@@ -3,6 +3,7 @@
 use crate::support::soon;
 use hyperspace_api::{Core, Corestore, GetOptions, OpenTarget};
 use hyperspace_client::{Endpoint, HyperspaceClient, RemoteHypercore};
+use hyperspace_e2e::process::processor_time;
 use hyperspace_e2e::scratch::Scratch;
 use hyperspace_e2e::server::Server;
 use std::time::Duration;
@@ -16,21 +17,13 @@ const MOST_KIB: u64 = 24;
 /// The processor time that all of them together may take meanwhile.
 const MOST_TIME: Duration = Duration::from_millis(200);
 
-/// The processor time that a process has taken.
-fn time_of(server: &mut Server) -> Duration {
-    let pid = server.process().pid();
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    // After the name, which may hold anything, come the fields from the third on.
-    let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
-    let ticks = |at: usize| fields[at - 3].parse::<u64>().expect("a number");
-    Duration::from_millis((ticks(14) + ticks(15)) * 10)
-}
-
 /// The processor time that a while of doing nothing takes both sides.
 async fn idle(servers: &mut [&mut Server; 2]) -> [Duration; 2] {
-    let before = servers.each_mut().map(|server| time_of(server));
+    let mut time =
+        || servers.each_mut().map(|server| processor_time(server.process().pid()).expect("it runs"));
+    let before = time();
     tokio::time::sleep(IDLE).await;
-    let after = servers.each_mut().map(|server| time_of(server));
+    let after = time();
     [0, 1].map(|side| after[side] - before[side])
 }
 

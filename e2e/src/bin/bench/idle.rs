@@ -2,9 +2,9 @@
 //! for nothing.
 
 use crate::Plan;
-use crate::processor;
 use crate::samples::{Samples, machine, number, table};
 use hyperspace_e2e::idle::Idle;
+use hyperspace_e2e::process::processor_time;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -46,9 +46,9 @@ async fn measure(samples: &mut Samples) -> anyhow::Result<()> {
     eprintln!("{TOPICS} topics are announced, {PEERS} peers connected");
     tokio::time::sleep(SETTLING).await;
     let pids = [idle.server.pid(), idle.peers[0].pid()];
-    let before = [processor::time_of(pids[0])?, processor::time_of(pids[1])?];
+    let before = [processor_time(pids[0])?, processor_time(pids[1])?];
     tokio::time::sleep(IDLE).await;
-    let after = [processor::time_of(pids[0])?, processor::time_of(pids[1])?];
+    let after = [processor_time(pids[0])?, processor_time(pids[1])?];
     let share = |at: usize| (after[at] - before[at]).div_duration_f64(IDLE) * 100.0;
     samples.add(COLUMN, PROCESSOR, share(0));
     samples.add(COLUMN, MEMORY, idle.server.memory());

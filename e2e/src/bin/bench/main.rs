@@ -16,7 +16,6 @@
 mod fuse;
 mod idle;
 mod link;
-mod processor;
 mod replicate;
 mod replicate_peer;
 mod rpc;

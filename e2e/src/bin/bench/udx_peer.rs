@@ -1,9 +1,9 @@
 //! The peers of `bench udx`: `interop/net/udx-bulk-peer.js`, and this program as
 //! `bench udx-peer give|take BYTES`, which behaves likewise.
 
-use crate::processor;
 use anyhow::{Context, bail, ensure};
 use hyperspace_e2e::node;
+use hyperspace_e2e::process::processor_time;
 use hyperspace_e2e::scratch::Scratch;
 use hyperswarm::udx::{Config, Udx};
 use std::io::{BufRead, BufReader, Write};
@@ -94,7 +94,7 @@ impl Peer {
 
     /// The processor time that it has taken.
     pub fn processor_time(&self) -> anyhow::Result<Duration> {
-        processor::time_of(self.child.id())
+        processor_time(self.child.id()).context("the process is gone")
     }
 }
 
