@@ -25,12 +25,35 @@ pub struct Internet {
     next: u8,
 }
 
+/// One end of a line: in which namespace, and what it is called there.
+#[derive(Clone, Debug)]
+struct End {
+    namespace: String,
+    name: String,
+}
+
 /// Where a machine is.
 #[derive(Clone, Debug)]
 pub struct Place {
     namespace: String,
-    /// Its line to the internet: in which namespace, and what it is called there.
-    line: (String, String),
+    /// The far end of its line: at its router, or in the middle of the internet.
+    line: End,
+    /// The address that it knows itself by.
+    pub own: Ipv4Addr,
+    /// The address by which others see it.
+    pub public: Ipv4Addr,
+}
+
+/// A router, and the network behind it. It passes nothing on from there to its own public
+/// address (it does not hairpin): those behind it meet inside, or not at all.
+#[derive(Debug)]
+pub struct Router {
+    namespace: String,
+    /// The third byte of the addresses behind it.
+    number: u8,
+    line: End,
+    /// How many machines are or were behind it.
+    machines: u8,
     /// The address by which others see it.
     pub public: Ipv4Addr,
 }
@@ -54,8 +77,7 @@ impl Internet {
         let mut internet =
             Self { name: format!("hs{}-{count}", std::process::id()), namespaces: Vec::new(), next: 1 };
         let core = internet.namespace("core");
-        ip(&format!("-n {core} link add lan type bridge"));
-        ip(&format!("-n {core} link set lan up"));
+        bridge(&core);
         internet
     }
 
@@ -67,41 +89,44 @@ impl Internet {
         namespace
     }
 
-    /// Joins a namespace to the internet; where the line ends, and the address.
-    fn join(&mut self, namespace: &str) -> ((String, String), Ipv4Addr) {
+    /// A number that nothing else of this internet has.
+    fn number(&mut self) -> u8 {
         let number = self.next;
-        self.next += 1;
-        let core = self.namespaces[0].clone();
+        self.next = number.checked_add(1).expect("an internet is small");
+        number
+    }
+
+    /// Joins a namespace to the internet; the far end of the line, and the address.
+    fn join(&mut self, namespace: &str, name: &str) -> (End, Ipv4Addr) {
+        let port = format!("port{}", self.number());
+        let line = lay(&self.namespaces[0], &port, namespace, name);
+        (line, self.address(namespace, name))
+    }
+
+    /// Gives a namespace an address of its own in the internet.
+    fn address(&mut self, namespace: &str, name: &str) -> Ipv4Addr {
         // Of no private range: what is in one is not dialled over the internet.
-        let address = Ipv4Addr::new(5, 5, 5, number);
-        let port = format!("port{number}");
-        ip(&format!("-n {core} link add {port} type veth peer name wan netns {namespace}"));
-        ip(&format!("-n {core} link set {port} master lan up"));
-        ip(&format!("-n {namespace} address add {address}/24 dev wan"));
-        ip(&format!("-n {namespace} link set wan up"));
-        ((core, port), address)
+        let address = Ipv4Addr::new(5, 5, 5, self.number());
+        ip(&format!("-n {namespace} address add {address}/24 dev {name}"));
+        address
     }
 
     /// A machine that everybody reaches.
     pub fn public(&mut self) -> Place {
-        let namespace = self.namespace(&format!("m{}", self.next));
-        let (line, public) = self.join(&namespace);
-        Place { namespace, line, public }
+        let name = format!("m{}", self.number());
+        let namespace = self.namespace(&name);
+        let (line, public) = self.join(&namespace, CARD);
+        Place { namespace, line, own: public, public }
     }
 
-    /// A machine alone behind a router.
-    pub fn behind(&mut self, nat: Nat) -> Place {
-        let number = self.next;
-        let router = self.namespace(&format!("r{number}"));
-        let namespace = self.namespace(&format!("m{number}"));
-        let (line, public) = self.join(&router);
-        ip(&format!("-n {router} link add inside type veth peer name eth0 netns {namespace}"));
-        ip(&format!("-n {router} address add 192.168.{number}.1/24 dev inside"));
-        ip(&format!("-n {router} link set inside up"));
-        ip(&format!("-n {namespace} address add 192.168.{number}.2/24 dev eth0"));
-        ip(&format!("-n {namespace} link set eth0 up"));
-        ip(&format!("-n {namespace} route add default via 192.168.{number}.1"));
-        in_namespace(&router, "sysctl", &["-qw", "net.ipv4.ip_forward=1"], "");
+    /// A router with nobody behind it.
+    pub fn router(&mut self, nat: Nat) -> Router {
+        let number = self.number();
+        let namespace = self.namespace(&format!("r{number}"));
+        let (line, public) = self.join(&namespace, OUTSIDE);
+        bridge(&namespace);
+        ip(&format!("-n {namespace} address add 192.168.{number}.1/24 dev {INSIDE}"));
+        in_namespace(&namespace, "sysctl", &["-qw", "net.ipv4.ip_forward=1"], "");
         let masquerade = match nat {
             Nat::Cone => "masquerade",
             Nat::Symmetric => "masquerade random,fully-random",
@@ -110,19 +135,97 @@ impl Internet {
         // behind is about to have.
         let rules = format!(
             "table ip nat {{
-                chain out {{ type nat hook postrouting priority 100; oifname wan {masquerade}; }}
-                chain in {{ type filter hook input priority 0; iifname wan ct state new drop; }}
-                chain through {{ type filter hook forward priority 0; iifname wan ct state new drop; }}
+                chain out {{ type nat hook postrouting priority 100; oifname {OUTSIDE} {masquerade}; }}
+                chain in {{
+                    type filter hook input priority 0;
+                    iifname {OUTSIDE} ct state new drop;
+                    iifname {INSIDE} ip daddr != 192.168.{number}.0/24 drop;
+                }}
+                chain through {{
+                    type filter hook forward priority 0;
+                    iifname {OUTSIDE} ct state new drop;
+                }}
             }}"
         );
-        in_namespace(&router, "nft", &["-f", "-"], &rules);
-        Place { namespace, line, public }
+        in_namespace(&namespace, "nft", &["-f", "-"], &rules);
+        Router { namespace, number, line, machines: 0, public }
     }
 
-    /// Takes the line of a machine, or of its router, away, or gives it back.
+    /// One more machine behind a router.
+    pub fn behind(&mut self, router: &mut Router) -> Place {
+        let name = format!("m{}", self.number());
+        let namespace = self.namespace(&name);
+        let (line, own) = router.join(&namespace);
+        Place { namespace, line, own, public: router.public }
+    }
+
+    /// Carries a machine from where it is to behind that router; what runs there stays.
+    pub fn carry(&mut self, place: &mut Place, router: &mut Router) {
+        place.line.cut();
+        (place.line, place.own) = router.join(&place.namespace);
+        place.public = router.public;
+    }
+
+    /// Gives a router another public address, and lets it forget whom those behind it have
+    /// written to.
+    pub fn renew(&mut self, router: &mut Router) {
+        let Router { namespace, public, .. } = router;
+        // When the address that they came from is gone, the kernel forgets what it translated.
+        ip(&format!("-n {namespace} address del {public}/24 dev {OUTSIDE}"));
+        router.public = self.address(&router.namespace, OUTSIDE);
+    }
+
+    /// Takes the line of a machine away, or gives it back.
     pub fn connect(&self, place: &Place, connected: bool) {
-        let (core, port) = &place.line;
-        ip(&format!("-n {core} link set {port} {}", if connected { "up" } else { "down" }));
+        place.line.set(connected);
+    }
+
+    /// Takes the line of a router away, or gives it back.
+    pub fn connect_router(&self, router: &Router, connected: bool) {
+        router.line.set(connected);
+    }
+}
+
+/// What machines call their end of a line; routers call them so.
+const CARD: &str = "eth0";
+const OUTSIDE: &str = "wan";
+const INSIDE: &str = "lan";
+
+/// Makes a bridge for lines that end in a namespace.
+fn bridge(namespace: &str) {
+    ip(&format!("-n {namespace} link add {INSIDE} type bridge"));
+    ip(&format!("-n {namespace} link set {INSIDE} up"));
+}
+
+/// Lays a line from the bridge of one namespace to another; its end at the bridge.
+fn lay(from: &str, port: &str, to: &str, name: &str) -> End {
+    ip(&format!("-n {from} link add {port} type veth peer name {name} netns {to}"));
+    ip(&format!("-n {from} link set {port} master {INSIDE} up"));
+    ip(&format!("-n {to} link set {name} up"));
+    End { namespace: from.to_owned(), name: port.to_owned() }
+}
+
+impl End {
+    fn set(&self, connected: bool) {
+        let Self { namespace, name } = self;
+        ip(&format!("-n {namespace} link set {name} {}", if connected { "up" } else { "down" }));
+    }
+
+    fn cut(&self) {
+        ip(&format!("-n {} link del {}", self.namespace, self.name));
+    }
+}
+
+impl Router {
+    /// Joins a machine to the network behind it; the far end of its line, and its address.
+    fn join(&mut self, namespace: &str) -> (End, Ipv4Addr) {
+        self.machines += 1;
+        let Self { number, machines, .. } = *self;
+        let line = lay(&self.namespace, &format!("port{machines}"), namespace, CARD);
+        let own = Ipv4Addr::new(192, 168, number, machines + 1);
+        ip(&format!("-n {namespace} address add {own}/24 dev {CARD}"));
+        ip(&format!("-n {namespace} route add default via 192.168.{number}.1"));
+        (line, own)
     }
 }
 

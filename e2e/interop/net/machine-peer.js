@@ -2,7 +2,7 @@
 // A machine of npm's: hyperswarm 4 and corestore 7, in the network of a bootstrap node.
 //
 //   node net/machine-peer.js meet BOOTSTRAP TOPIC announce|look
-//     joins a topic; says "announced" or "looking", then "connected KEY" for each peer
+//     joins a topic; says "announced" or "looking", then "connected to HOST" for each peer
 //   node net/machine-peer.js read BOOTSTRAP TOPIC FOLDER KEY
 //     reads all of a core of peers of that topic; prints {"length", "bytes"}
 
@@ -17,7 +17,7 @@ const swarm = new Hyperswarm({ dht: new DHT({ bootstrap: [{ host, port: Number(p
 async function meet (how) {
   swarm.on('connection', (connection) => {
     connection.on('error', () => {})
-    console.log('connected ' + connection.remotePublicKey.toString('hex'))
+    console.log('connected to ' + connection.rawStream.remoteHost)
   })
   const server = how === 'announce'
   await swarm.join(Buffer.from(topic, 'hex'), { server, client: !server }).flushed()

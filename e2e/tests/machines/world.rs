@@ -58,7 +58,10 @@ impl World {
     pub fn place(&mut self, nat: Option<Nat>) -> Place {
         match nat {
             None => self.internet.public(),
-            Some(nat) => self.internet.behind(nat),
+            Some(nat) => {
+                let mut router = self.internet.router(nat);
+                self.internet.behind(&mut router)
+            }
         }
     }
 
