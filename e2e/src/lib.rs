@@ -8,6 +8,7 @@
 //! * [`server`], [`mount`]: a running `hyperspace`, a running `hyperdrive start`.
 //! * [`machine`]: a server with peers, and what is mounted there; [`relay`]: a line between
 //!   two of them that can be held or cut; [`link`]: one that is long.
+//! * `clock`: the clocks of a machine that sleeps.
 //! * [`far`]: reading from the far end of such a line.
 //! * [`idle`]: a server with topics and peers, in a DHT of their own.
 //! * [`dht`]: a DHT of real nodes on loopback.
@@ -19,6 +20,7 @@
 //! Nothing here sleeps to let something happen: it waits for a line, an exit or an answer.
 
 pub mod binaries;
+mod clock;
 pub mod dht;
 pub mod far;
 pub mod idle;

@@ -6,6 +6,7 @@ use crate::process::PATIENCE;
 use crate::scratch::Scratch;
 use crate::server::Server;
 use crate::{binaries, shell};
+use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -91,6 +92,28 @@ impl Machine {
         if let Some(server) = self.server.take() {
             assert!(server.stop().success(), "the server did not stop well");
         }
+    }
+
+    /// Puts it to sleep: nothing of it runs any more. Returns when that began. (Whoever looks
+    /// into its drives waits until it wakes.)
+    pub fn sleep(&mut self) -> Instant {
+        self.signal(Signal::SIGSTOP);
+        Instant::now()
+    }
+
+    /// Wakes it: by the clock on the wall it has slept for so long, by the other not at all.
+    ///
+    /// # Panics
+    /// If it has no clock of its own.
+    pub fn wake(&mut self, since: Instant, slept: Duration) {
+        self.scratch.clock.as_ref().expect("a clock of its own").slept(since, slept);
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        let server = self.server.as_mut().map(Server::process);
+        let mount = self.mount.as_mut().map(Mount::process);
+        server.into_iter().chain(mount).for_each(|process| process.signal(signal));
     }
 
     /// Where its server takes calls.

@@ -1,5 +1,6 @@
 //! A folder of one test: a home, a temp dir and a socket that no other test shares.
 
+use crate::clock::Clock;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -14,6 +15,8 @@ pub struct Scratch {
     bootstrap: String,
     /// The network namespace that its programs run in, if not that of the tests.
     namespace: Option<String>,
+    /// The clock that its programs go by, if not that of the tests.
+    pub(crate) clock: Option<Clock>,
 }
 
 impl Default for Scratch {
@@ -33,13 +36,24 @@ impl Scratch {
         for sub in ["home", "tmp", "mnt"] {
             std::fs::create_dir(dir.path().join(sub)).expect("a folder in the temp dir");
         }
-        Self { dir, bootstrap: "none".to_owned(), namespace: None }
+        Self { dir, bootstrap: "none".to_owned(), namespace: None, clock: None }
     }
 
     /// One whose programs run in a network namespace, and enter the swarm through
     /// `bootstrap`.
     pub(crate) fn in_namespace(namespace: &str, bootstrap: &str) -> Self {
         Self { bootstrap: bootstrap.to_owned(), namespace: Some(namespace.to_owned()), ..Self::new() }
+    }
+
+    /// The same, with a clock that its programs go by: so the [machine](crate::machine) can
+    /// be put to sleep.
+    ///
+    /// # Panics
+    /// If there is no C compiler.
+    #[must_use]
+    pub fn with_clock(mut self) -> Self {
+        self.clock = Some(Clock::new(&self.join("home")));
+        self
     }
 
     /// Its path.
@@ -86,6 +100,9 @@ impl Scratch {
             .env("HYPERSPACE_SOCKET", "hyperspace")
             .env_remove("HYPERSPACE_HOST")
             .env_remove("RUST_LOG");
+        if let Some(clock) = &self.clock {
+            clock.preload(&mut command);
+        }
         command
     }
 }

@@ -11,5 +11,7 @@ mod meeting;
 mod nats;
 #[path = "machines/product.rs"]
 mod product;
+#[path = "machines/sleeping.rs"]
+mod sleeping;
 #[path = "machines/world.rs"]
 mod world;

@@ -27,11 +27,12 @@ pub fn seed(writer: &Machine, report: &str) -> String {
     key
 }
 
-/// One seeds a drive; the other has nothing but its key, and reads it.
-pub fn share(writer: &Machine, reader: &Machine) {
+/// One seeds a drive; the other has nothing but its key, and reads it. The key.
+pub fn share(writer: &Machine, reader: &Machine) -> String {
     let key = seed(writer, "here it is");
     reader.mount_drive("theirs", &key);
     within(MEETING, "the file", || reads(reader, "here it is"));
+    key
 }
 
 /// Where the peers are to which a machine is connected.

@@ -43,6 +43,11 @@ impl World {
         Machine::start_with(place.scratch(&self.bootstrap), &[], arguments, TIMEOUT)
     }
 
+    /// One that can be put to sleep.
+    pub fn machine_that_sleeps(&self, place: &Place) -> Machine {
+        Machine::start_at(place.scratch(&self.bootstrap).with_clock(), &[], TIMEOUT)
+    }
+
     /// A relay on a machine, and the key by which it is known.
     pub fn relay(&self, place: &Place) -> (Process, String, Scratch) {
         let scratch = place.scratch(&self.bootstrap);
