@@ -1,13 +1,58 @@
 //! Seeded on one machine, mounted on others by the key.
 
 use crate::world::World;
-use hyperspace_e2e::machine::{soon, text};
+use bytes::Bytes;
+use hyperspace_api::{Core, Corestore, GetOptions, Key, OpenTarget};
+use hyperspace_client::{Endpoint, HyperspaceClient};
+use hyperspace_e2e::machine::{Machine, soon, text};
 use hyperspace_e2e::node;
+use hyperspace_e2e::random::Random;
+use hyperspace_e2e::told::hex;
 use std::fs;
 use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
 
 /// So soon after it was written, a change is seen elsewhere.
 const SEEN: Duration = Duration::from_secs(2);
+
+/// Bytes of a file that takes several blocks.
+const PHOTO: usize = 200_000;
+
+/// npm's corestore 7, on another machine, gets the same raw cores of a drive as its writer
+/// has; the bytes of the content.
+fn has_raw_cores(world: &mut World, writer: &Machine, key: &str) -> Vec<u8> {
+    let facts = writer.json(&["info", text(&writer.at("shared"))]);
+    let topic = facts["discoveryKey"].as_str().expect("a topic");
+    let home = world.home();
+    let folder = home.join("home/store");
+    let arguments = ["net/machine-peer.js", "read", world.bootstrap(), topic, text(&folder), key];
+    let theirs = node::json(&home, &arguments, "");
+    assert_eq!(theirs["metadata"]["key"], key);
+    let [_, content] = ["metadata", "content"].map(|name| {
+        let key = theirs[name]["key"].as_str().and_then(|key| key.parse().ok()).expect("a key");
+        let ours = blocks(writer, key);
+        let theirs = theirs[name]["blocks"].as_array().expect("blocks");
+        assert!(ours.iter().map(|block| hex(block)).eq(theirs.iter().cloned()), "{name} differs");
+        ours
+    });
+    content.concat()
+}
+
+/// All blocks of a core that a machine has.
+fn blocks(machine: &Machine, key: Key) -> Vec<Bytes> {
+    let runtime = Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let socket = Endpoint::Unix(machine.scratch().socket());
+        let client = HyperspaceClient::connect(socket).await.expect("a client");
+        let core = client.corestore(None).open(OpenTarget::Key(key)).await.expect("the core");
+        let mut blocks = Vec::new();
+        for index in 0..core.length() {
+            let here = GetOptions { wait: false, ..GetOptions::default() };
+            blocks.push(core.get(index, here).await.expect("it is here"));
+        }
+        blocks
+    })
+}
 
 #[test]
 fn a_drive_outlives_its_writers_machine() {
@@ -17,6 +62,8 @@ fn a_drive_outlives_its_writers_machine() {
 
     let key = writer.create("shared");
     fs::write(writer.at("shared/report"), "first").expect("a write");
+    let photo = Random::new(4).bytes(PHOTO);
+    fs::write(writer.at("shared/photo"), &photo).expect("a write");
     writer.hyperdrive(&["seed", text(&writer.at("shared"))]);
     let status = writer.json(&["status"]);
     assert_eq!(status["network"]["dht"]["online"], true, "{status}");
@@ -70,14 +117,12 @@ fn a_drive_outlives_its_writers_machine() {
     let report =
         entries.as_array().and_then(|entries| entries.iter().find(|entry| entry["path"] == "/report"));
     assert_eq!(report.expect("the file")["content"], "dGhpcmQ=", "{entries}");
-    // and npm's corestore 7 has its cores on a machine of its own.
-    let facts = writer.json(&["info", text(&writer.at("shared"))]);
-    let topic = facts["discoveryKey"].as_str().expect("a topic");
-    let home = world.home();
-    let folder = home.join("home/store");
-    let arguments = ["net/machine-peer.js", "read", world.bootstrap(), topic, text(&folder), &key];
-    let core = node::json(&home, &arguments, "");
-    assert_eq!(core["length"], facts["version"], "{core} {facts}");
+    // and npm's corestore 7 has its raw cores on a machine of its own.
+    let content = has_raw_cores(&mut world, &writer, &key);
+    let ours = fs::read(late.at("theirs/photo")).expect("a read");
+    assert!(ours == photo, "the photo has changed");
+    assert!(content.windows(photo.len()).any(|bytes| bytes == photo), "no photo in the content");
+    assert!(content.ends_with(b"third"), "no report in the content");
     for machine in [&mut writer, &mut seeder] {
         machine.stop();
     }
