@@ -11,6 +11,8 @@ mod meeting;
 mod nats;
 #[path = "machines/product.rs"]
 mod product;
+#[path = "machines/relayed.rs"]
+mod relayed;
 #[path = "machines/sleeping.rs"]
 mod sleeping;
 #[path = "machines/world.rs"]

@@ -3,6 +3,7 @@
 use hyperspace_e2e::binaries;
 use hyperspace_e2e::internet::{Internet, Nat, Place};
 use hyperspace_e2e::machine::Machine;
+use hyperspace_e2e::node;
 use hyperspace_e2e::process::Process;
 use hyperspace_e2e::scratch::Scratch;
 use std::time::Duration;
@@ -23,9 +24,9 @@ impl World {
         let mut internet = Internet::new();
         let first = internet.public();
         let bootstrap = format!("{}:49737", first.public);
-        let mut nodes = vec![node(&first, "none")];
+        let mut nodes = vec![dht_node(&first, "none")];
         for _ in 0..5 {
-            nodes.push(node(&internet.public(), &bootstrap));
+            nodes.push(dht_node(&internet.public(), &bootstrap));
         }
         for (process, _) in &nodes {
             process.wait_for_line("DHT node is ready");
@@ -55,6 +56,16 @@ impl World {
         command.args(["dht", "--host", &place.public.to_string(), "--relay"]).arg(scratch.join("home/relay"));
         let process = Process::start(&mut command);
         let line = process.wait_for_line("--relay");
+        let key = line.rsplit(' ').next().expect("a key").to_owned();
+        (process, key, scratch)
+    }
+
+    /// The same, but npm's.
+    pub fn npm_relay(&self, place: &Place) -> (Process, String, Scratch) {
+        let scratch = place.scratch(&self.bootstrap);
+        let arguments = ["net/machine-peer.js", "relay", &self.bootstrap];
+        let process = Process::start(&mut node::command(&scratch, &arguments));
+        let line = process.wait_for_line("relaying as");
         let key = line.rsplit(' ').next().expect("a key").to_owned();
         (process, key, scratch)
     }
@@ -92,7 +103,7 @@ impl World {
     }
 }
 
-fn node(place: &Place, bootstrap: &str) -> (Process, Scratch) {
+fn dht_node(place: &Place, bootstrap: &str) -> (Process, Scratch) {
     let scratch = place.scratch(bootstrap);
     let mut command = scratch.command(binaries::hyperspace());
     command.args(["dht", "--host", &place.public.to_string()]);
