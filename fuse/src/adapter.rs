@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle as Runtime;
+use tokio_util::sync::CancellationToken;
 
 /// How long the kernel believes what it was told of what is there: it hears of changes.
 const TTL: Duration = Duration::from_secs(3600);
@@ -54,11 +55,23 @@ const WANTED: [InitFlags; 10] = [
 pub(crate) struct Adapter<S: Corestore> {
     fs: Arc<Filesystem<S>>,
     runtime: Runtime,
+    hope: Hope,
+}
+
+/// Ends when data that peers or the server might send is waited for no more. (Changes are
+/// waited for to the end: half of one is worse than none.)
+#[derive(Clone)]
+struct Hope(CancellationToken);
+
+impl Hope {
+    async fn of<T>(&self, work: impl Future<Output = Result<T, Errno>>) -> Result<T, Errno> {
+        self.0.run_until_cancelled(work).await.unwrap_or(Err(Errno::EIO))
+    }
 }
 
 impl<S: Corestore> Adapter<S> {
-    pub(crate) fn new(fs: Arc<Filesystem<S>>, runtime: Runtime) -> Self {
-        Self { fs, runtime }
+    pub(crate) fn new(fs: Arc<Filesystem<S>>, runtime: Runtime, hopeless: CancellationToken) -> Self {
+        Self { fs, runtime, hope: Hope(hopeless) }
     }
 
     /// Answers now if that is possible, else as a task.
@@ -76,6 +89,11 @@ impl<S: Corestore> Adapter<S> {
 
     fn fs(&self) -> Arc<Filesystem<S>> {
         self.fs.clone()
+    }
+
+    /// For what only looks.
+    fn looking(&self) -> (Arc<Filesystem<S>>, Hope) {
+        (self.fs.clone(), self.hope.clone())
     }
 }
 
@@ -194,9 +212,9 @@ impl<S: Corestore> fuser::Filesystem for Adapter<S> {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let (fs, name) = (self.fs(), name.to_owned());
+        let ((fs, hope), name) = (self.looking(), name.to_owned());
         self.run(async move {
-            match fs.lookup(parent.0, &name).await {
+            match hope.of(fs.lookup(parent.0, &name)).await {
                 Err(Errno::ENOENT) => {
                     reply.entry_with_ttls(&ABSENT_TTL, &ABSENT_TTL, &absent(), Generation(0));
                 }
@@ -210,8 +228,8 @@ impl<S: Corestore> fuser::Filesystem for Adapter<S> {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let fs = self.fs();
-        self.run(async move { reply_attr(reply, fs.getattr(ino.0).await) });
+        let (fs, hope) = self.looking();
+        self.run(async move { reply_attr(reply, hope.of(fs.getattr(ino.0)).await) });
     }
 
     fn setattr(
@@ -239,9 +257,9 @@ impl<S: Corestore> fuser::Filesystem for Adapter<S> {
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        let fs = self.fs();
+        let (fs, hope) = self.looking();
         self.run(async move {
-            match fs.readlink(ino.0).await {
+            match hope.of(fs.readlink(ino.0)).await {
                 Ok(target) => reply.data(target.as_bytes()),
                 Err(errno) => reply.error(code(errno)),
             }
@@ -337,9 +355,9 @@ impl<S: Corestore> fuser::Filesystem for Adapter<S> {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let fs = self.fs();
+        let (fs, hope) = self.looking();
         self.run(async move {
-            match fs.read(ino.0, offset, size as usize).await {
+            match hope.of(fs.read(ino.0, offset, size as usize)).await {
                 Ok(bytes) => reply.data(&bytes),
                 Err(errno) => reply.error(code(errno)),
             }
@@ -401,9 +419,9 @@ impl<S: Corestore> fuser::Filesystem for Adapter<S> {
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        let fs = self.fs();
+        let (fs, hope) = self.looking();
         self.run(async move {
-            match fs.opendir(ino.0).await {
+            match hope.of(fs.opendir(ino.0)).await {
                 Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
                 Err(errno) => reply.error(code(errno)),
             }
@@ -428,7 +446,7 @@ impl<S: Corestore> fuser::Filesystem for Adapter<S> {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let fs = self.fs();
+        let (fs, hope) = self.looking();
         self.run(async move {
             let handle = Handle(handle.0);
             let listed = fs.readdirplus(ino.0, handle, offset, |entry, found, keep| {
@@ -436,7 +454,7 @@ impl<S: Corestore> fuser::Filesystem for Adapter<S> {
                 let (attr, generation) = (file_attr(&found.attr), Generation(found.generation));
                 reply.add(attr.ino, entry.next, entry.name, &ttl, &attr, generation)
             });
-            match listed.await {
+            match hope.of(listed).await {
                 Ok(()) => reply.ok(),
                 Err(errno) => reply.error(code(errno)),
             }
@@ -484,13 +502,13 @@ impl<S: Corestore> fuser::Filesystem for Adapter<S> {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let (fs, name) = (self.fs(), name.to_owned());
-        self.run(async move { reply_xattr(reply, size, fs.getxattr(ino.0, &name).await) });
+        let ((fs, hope), name) = (self.looking(), name.to_owned());
+        self.run(async move { reply_xattr(reply, size, hope.of(fs.getxattr(ino.0, &name)).await) });
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        let fs = self.fs();
-        self.run(async move { reply_xattr(reply, size, fs.listxattr(ino.0).await) });
+        let (fs, hope) = self.looking();
+        self.run(async move { reply_xattr(reply, size, hope.of(fs.listxattr(ino.0)).await) });
     }
 
     fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {

@@ -14,10 +14,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 /// How long the kernel may take to end a session whose mount is gone: as long as a
-/// program keeps a file of it open, it does not.
-const GRACE: Duration = Duration::from_secs(2);
+/// program keeps a file of it open, it does not. After that, programs that wait for data
+/// are told that it does not come, and have the same time once more to close it.
+const GRACE: Duration = Duration::from_millis(500);
 /// Invalidations told to the kernel in one go.
 const BATCH: usize = 256;
 
@@ -79,7 +81,16 @@ pub enum MountError {
 pub struct Mounted {
     path: PathBuf,
     stop: mpsc::Sender<oneshot::Sender<Result<(), MountError>>>,
-    ended: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
+}
+
+/// How far a mount is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Mounted,
+    /// What was written is being saved, for the last time.
+    Ending,
+    Ended,
 }
 
 impl Mounted {
@@ -101,9 +112,20 @@ impl Mounted {
     /// Returns when it is not mounted any more, whoever unmounted it, and everything
     /// is saved.
     pub async fn wait(&self) {
-        let mut ended = self.ended.clone();
-        // An error means that the supervisor is gone: it ended, too.
-        let _ = ended.wait_for(|ended| *ended).await;
+        self.reached(Phase::Ended).await;
+    }
+
+    /// Returns when that begins: from now on, what waits is waited for.
+    pub fn ending(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.reached(Phase::Ending)
+    }
+
+    fn reached(&self, which: Phase) -> impl Future<Output = ()> + Send + use<> {
+        let mut phase = self.phase.clone();
+        async move {
+            // An error means that the supervisor is gone: it ended, too.
+            let _ = phase.wait_for(|phase| *phase >= which).await;
+        }
     }
 }
 
@@ -118,7 +140,8 @@ pub async fn mount<S: Corestore>(
         tracing::warn!(files = recovered, "the last mount died: what it had synced was restored");
     }
     let runtime = tokio::runtime::Handle::current();
-    let adapter = Adapter::new(fs.clone(), runtime);
+    let hopeless = CancellationToken::new();
+    let adapter = Adapter::new(fs.clone(), runtime, hopeless.clone());
     let given = path.to_owned();
     let session = blocking(move || {
         let path = prepare(&given, options.force)?;
@@ -136,9 +159,10 @@ pub async fn mount<S: Corestore>(
     widen_read_ahead(path.clone());
 
     let (stop, stopped) = mpsc::channel(1);
-    let (end, ended) = watch::channel(false);
-    tokio::spawn(supervise(Supervised { fs, path: path.clone(), notifier, session_ended, stopped, end }));
-    Ok(Mounted { path, stop, ended })
+    let (tell, phase) = watch::channel(Phase::Mounted);
+    let supervised = Supervised { fs, path: path.clone(), notifier, hopeless, session_ended, stopped, tell };
+    tokio::spawn(supervise(supervised));
+    Ok(Mounted { path, stop, phase })
 }
 
 /// Removes whatever FUSE mount is at `path`, also a dead or a busy one.
@@ -152,16 +176,18 @@ struct Supervised<S: Corestore> {
     fs: Arc<Filesystem<S>>,
     path: PathBuf,
     notifier: Notifier,
+    /// Cancelled when data is not waited for any more.
+    hopeless: CancellationToken,
     session_ended: oneshot::Receiver<io::Result<()>>,
     stopped: mpsc::Receiver<oneshot::Sender<Result<(), MountError>>>,
-    end: watch::Sender<bool>,
+    tell: watch::Sender<Phase>,
 }
 
 async fn supervise<S: Corestore>(mut this: Supervised<S>) {
-    let invalidations = this.fs.invalidations();
+    let (invalidations, notifier) = (this.fs.invalidations(), this.notifier.clone());
     let forget = tokio::spawn(async move {
         if let Some(invalidations) = invalidations {
-            tell_kernel(this.notifier, invalidations).await;
+            tell_kernel(notifier, invalidations).await;
         }
     });
     let mut asked = None;
@@ -169,9 +195,11 @@ async fn supervise<S: Corestore>(mut this: Supervised<S>) {
     tokio::select! {
         Some(answer) = this.stopped.recv() => {
             asked = Some(answer);
-            result = unmount(&this.fs, &this.path, &mut this.session_ended).await;
+            this.tell.send_replace(Phase::Ending);
+            result = unmount(&mut this).await;
         }
         session = &mut this.session_ended => {
+            this.tell.send_replace(Phase::Ending);
             if let Ok(Err(error)) = session {
                 tracing::warn!(%error, path = %this.path.display(), "the mount ended");
             }
@@ -179,40 +207,39 @@ async fn supervise<S: Corestore>(mut this: Supervised<S>) {
     }
     forget.abort();
     // What was written since, or by whoever had files open.
-    let saved = this.fs.sync_all().await.map_err(MountError::Unsaved);
-    if saved.is_ok() {
-        this.fs.close_log().await;
-    }
-    if let Err(error) = &saved {
-        tracing::error!(%error, path = %this.path.display(), "unmounted");
-    }
-    let _ = this.end.send(true);
+    let saved = match this.fs.save().await {
+        Ok(true) => {
+            this.fs.close_log().await;
+            Ok(())
+        }
+        Ok(false) => {
+            tracing::info!(path = %this.path.display(), "the server is away: it has what was written");
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(%error, path = %this.path.display(), "unmounted");
+            Err(MountError::Unsaved(error))
+        }
+    };
+    this.tell.send_replace(Phase::Ended);
     if let Some(answer) = asked {
         let _ = answer.send(result.and(saved));
     }
 }
 
-async fn unmount<S: Corestore>(
-    fs: &Filesystem<S>,
-    path: &Path,
-    session_ended: &mut oneshot::Receiver<io::Result<()>>,
-) -> Result<(), MountError> {
+async fn unmount<S: Corestore>(this: &mut Supervised<S>) -> Result<(), MountError> {
     // While everybody can still see it; the rest is quick then.
-    if let Err(error) = fs.sync_all().await {
+    if let Err(error) = this.fs.save().await {
         tracing::warn!(%error, "before unmounting");
     }
-    let at = path.to_owned();
-    blocking(move || {
-        let device = at.metadata().map(|at| at.dev()).unwrap_or(0);
-        if nix::mount::umount(&at).is_ok() {
-            return Ok(None);
-        }
-        detach(&at)?;
-        Ok(Some(device))
-    })
-    .await?;
-    if tokio::time::timeout(GRACE, session_ended).await.is_err() {
-        tracing::info!(path = %path.display(), "unmounted while files were open");
+    let at = this.path.clone();
+    blocking(move || if nix::mount::umount(&at).is_ok() { Ok(()) } else { detach(&at) }).await?;
+    if tokio::time::timeout(GRACE, &mut this.session_ended).await.is_ok() {
+        return Ok(());
+    }
+    this.hopeless.cancel();
+    if tokio::time::timeout(GRACE, &mut this.session_ended).await.is_err() {
+        tracing::info!(path = %this.path.display(), "unmounted while files were open");
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 pub const CHECKS: &[Check] = &[
     ("S1", fsync_is_durable),
@@ -16,6 +17,7 @@ pub const CHECKS: &[Check] = &[
     ("S3", a_stop_commits),
     ("S4", never_half_and_half),
     ("S5", a_dead_mount_is_replaced),
+    ("S43", a_stop_without_a_server),
     ("S6", seen_at_once),
     ("S7", seen_by_another_mount),
     ("S8", versions_grow),
@@ -113,6 +115,17 @@ fn a_dead_mount_is_replaced(world: &mut World) {
     world.start(&[]);
     std::mem::forget(dead);
     assert_eq!(fs::read(&path).expect("the file"), b"kept");
+}
+
+/// (That reads fail, and what is owed is waited for: `server_away`.)
+fn a_stop_without_a_server(world: &mut World) {
+    let folder = world.folder();
+    fs::write(folder.join("file"), "kept").expect("a write");
+    File::open(folder.join("file")).and_then(|file| file.sync_all()).expect("fsync");
+    let began = Instant::now();
+    world.lose_server();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(fs::read(folder.join("file")).expect("the file"), b"kept");
 }
 
 fn seen_at_once(world: &mut World) {

@@ -67,6 +67,14 @@ impl World {
         std::mem::forget(dead);
     }
 
+    /// kill -9 of the server alone, and a stop of the service; then both are started again.
+    pub fn lose_server(&mut self) {
+        self.server.take().expect("the server runs").kill();
+        self.stop();
+        self.server = Some(Server::start(&self.scratch));
+        self.mount = Some(Mount::start(&self.scratch));
+    }
+
     /// kill -9 of the service alone; the dead mount stays.
     pub fn kill_service(&mut self) -> Mount {
         let mut dead = self.mount.take().expect("the drive is mounted");

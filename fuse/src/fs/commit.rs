@@ -11,7 +11,7 @@ use super::types::now;
 use crate::errno::Errno;
 use bytes::Bytes;
 use hyperdrive::{Content, ContentSource, Drive, Extent, Op, Stat};
-use hyperspace_api::Corestore;
+use hyperspace_api::{Core, CoreError, Corestore};
 use std::io;
 use std::sync::Arc;
 
@@ -147,6 +147,30 @@ impl<S: Corestore> Filesystem<S> {
         let committed = self.commit_all().await;
         let flushed = self.drives.flush_all().await;
         committed.and(flushed.map_err(Errno::from))
+    }
+
+    /// Would anything be lost if this process were to end now: content, or names?
+    pub fn is_unsaved(&self) -> bool {
+        let files = self.inodes.lock().contents();
+        let unsaved = |(ino, file): &(u64, Arc<OpenFile<S>>)| {
+            file.dirty() && !self.is_orphan(*ino) && !self.is_logged(*ino, file)
+        };
+        self.drives.waits() || files.iter().any(unsaved)
+    }
+
+    /// [`sync_all`](Self::sync_all), before the end. While the server is away and has all
+    /// that would be lost, there is nothing to be done: `false`. (What it has not got is the
+    /// times of directories, at most.)
+    pub async fn save(&self) -> Result<bool, Errno> {
+        if !self.is_unsaved() && self.is_away().await {
+            return Ok(false);
+        }
+        self.sync_all().await.map(|()| true)
+    }
+
+    /// Is the server away?
+    async fn is_away(&self) -> bool {
+        matches!(self.root.metadata_core().info().await, Err(CoreError::Disconnected(_)))
     }
 
     /// Returns when the changes to `ino` are on the disk: committed, or in the

@@ -70,6 +70,10 @@ impl Unsynced {
         self.cut = self.cut.min(size);
     }
 
+    fn is_nothing(&self) -> bool {
+        self.cut == u64::MAX && self.ranges.iter().next().is_none()
+    }
+
     fn bytes(&self) -> u64 {
         self.ranges.iter().map(|range| range.end - range.start).sum()
     }
@@ -229,6 +233,18 @@ impl<S: Corestore> Filesystem<S> {
             file.state().named = None;
         }
         logged
+    }
+
+    /// Is everything that was done to `ino` in records?
+    pub(super) fn is_logged(&self, ino: u64, file: &OpenFile<S>) -> bool {
+        let all = {
+            let state = file.state();
+            // Nothing is named after a commit or a record that failed.
+            state.named.is_some() && state.unsynced.is_nothing()
+        };
+        // Whoever has one of the locks is at it: that is not yet done.
+        let _one = file.committing.try_lock();
+        all && _one.is_ok() && self.sync_log.0.try_lock().is_ok_and(|log| log.live.contains(&ino))
     }
 
     /// After a commit that is on the disk: records may build on it. `commits` was read

@@ -184,6 +184,11 @@ impl<S: Corestore> Drives<S> {
         self.registry.open.lock().values().cloned().collect()
     }
 
+    /// Does anything wait for a commit, in any drive?
+    pub fn waits(&self) -> bool {
+        self.all().iter().any(|inner| inner.waits())
+    }
+
     /// Commits what waits in every drive.
     ///
     /// # Errors

@@ -3,14 +3,19 @@
 use crate::client::{RemoteDrive, connect};
 use crate::config::{self, Config};
 use crate::{ServiceError, others, paths};
-use hyperdrive::{CommitPolicy, DriveOptions, Drives};
+use hyperdrive::{CommitPolicy, DriveError, DriveOptions, Drives};
 use hyperdrive_fuse::fs::{Filesystem, types::FsOptions};
 use hyperdrive_fuse::{MountError, MountOptions, Mounted};
-use hyperspace_api::Key;
+use hyperspace_api::{CoreError, Key};
 use hyperspace_client::{Endpoint, HyperspaceClient, RemoteCorestore, RemoteNetworker};
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
+
+/// How long a server that is away is waited for at the end, if it is owed something.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to run the service.
 #[derive(Clone, Debug)]
@@ -58,13 +63,19 @@ impl ServiceOptions {
 /// A running service. Dropped without [`stop`](Self::stop), it leaves the mount to the
 /// kernel's mercy: what was not committed is lost.
 pub struct Service {
-    _rpc: HyperspaceClient,
+    rpc: HyperspaceClient,
     drives: Drives<RemoteCorestore>,
     root: RemoteDrive,
     mnt: PathBuf,
-    mounted: Option<Mounted>,
+    mounted: Option<Mount>,
     replaced: Option<Key>,
     _networking: AbortOnDropHandle<()>,
+}
+
+/// The root drive as a folder.
+struct Mount {
+    mounted: Mounted,
+    _hurry: AbortOnDropHandle<()>,
 }
 
 impl Service {
@@ -99,7 +110,7 @@ impl Service {
             }
         };
         let mounted = match options.fuse {
-            true => Some(mount(&drives, &root, &mnt, &options).await?),
+            true => Some(mount(&rpc, &drives, &root, &mnt, &options).await?),
             false => None,
         };
         // After it: what did not work must not replace what did.
@@ -110,7 +121,7 @@ impl Service {
         }
         let networking = tokio::spawn(find_peers_of_mounts(rpc.network(), drives.clone(), root.clone()));
         let networking = AbortOnDropHandle::new(networking);
-        Ok(Self { _rpc: rpc, drives, root, mnt, mounted, replaced, _networking: networking })
+        Ok(Self { rpc, drives, root, mnt, mounted, replaced, _networking: networking })
     }
 
     /// The root drive.
@@ -132,30 +143,35 @@ impl Service {
     /// Returns when somebody unmounted the drive; never if it is not mounted.
     pub async fn unmounted(&self) {
         match &self.mounted {
-            Some(mounted) => mounted.wait().await,
+            Some(mount) => mount.mounted.wait().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Unmounts, and returns when everything written is on the server's disk.
+    /// Unmounts, and returns when everything written is on the server's disk. A server that
+    /// is away is waited for only if it has not got everything yet.
     pub async fn stop(self) -> Result<(), ServiceError> {
-        if let Some(mounted) = self.mounted {
-            mounted
-                .unmount()
-                .await
+        if let Some(mount) = self.mounted {
+            let unmounted = mount.mounted.unmount().await;
+            unmounted
                 .map_err(|e| ServiceError::Mount(format!("Could not unmount {}: {e}", self.mnt.display())))?;
         }
-        self.drives.flush_all().await?;
-        Ok(())
+        let owed = self.drives.waits();
+        self.rpc.hurry(patience(owed));
+        match self.drives.flush_all().await {
+            Err(DriveError::Core(CoreError::Disconnected(_))) if !owed => Ok(()),
+            flushed => Ok(flushed?),
+        }
     }
 }
 
 async fn mount(
+    rpc: &HyperspaceClient,
     drives: &Drives<RemoteCorestore>,
     root: &RemoteDrive,
     mnt: &Path,
     options: &ServiceOptions,
-) -> Result<Mounted, ServiceError> {
+) -> Result<Mount, ServiceError> {
     let filesystem = Filesystem::new(
         drives.clone(),
         root.clone(),
@@ -172,9 +188,33 @@ async fn mount(
         force: options.force,
         ..MountOptions::default()
     };
-    hyperdrive_fuse::mount(filesystem, mnt, how)
-        .await
-        .map_err(|e| ServiceError::Mount(format!("Could not mount the root drive. {e}. {}", advice(&e, mnt))))
+    let mounted = hyperdrive_fuse::mount(filesystem.clone(), mnt, how).await.map_err(|e| {
+        ServiceError::Mount(format!("Could not mount the root drive. {e}. {}", advice(&e, mnt)))
+    })?;
+    let hurry = tokio::spawn(hurry(mounted.ending(), rpc.clone(), Arc::downgrade(&filesystem)));
+    Ok(Mount { mounted, _hurry: AbortOnDropHandle::new(hurry) })
+}
+
+/// Once the mount ends, a server that is away is waited for only if something would be lost.
+async fn hurry(
+    ending: impl Future<Output = ()>,
+    rpc: HyperspaceClient,
+    filesystem: Weak<Filesystem<RemoteCorestore>>,
+) {
+    ending.await;
+    let owed = filesystem.upgrade().is_some_and(|filesystem| filesystem.is_unsaved());
+    if owed && !rpc.is_connected() {
+        tracing::warn!(
+            "the server is away and has not got everything that was written: it is waited for, {} seconds",
+            LAST_PATIENCE.as_secs()
+        );
+    }
+    rpc.hurry(patience(owed));
+}
+
+/// How long a server that is away is waited for at the end: not at all, if it is owed nothing.
+fn patience(owed: bool) -> Duration {
+    if owed { LAST_PATIENCE } else { Duration::ZERO }
 }
 
 /// What to do about it.

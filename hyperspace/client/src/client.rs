@@ -107,6 +107,8 @@ pub(crate) struct Shared {
     link: watch::Sender<Link>,
     /// Ends the task that connects again.
     over: CancellationToken,
+    /// A server that is away is waited for no longer than until then.
+    last_moment: watch::Sender<Option<Instant>>,
     pub cache: BlockCache,
     /// The open cores that are shared by those who open the same key or name.
     pub cores: Mutex<HashMap<Key, Weak<Handle>>>,
@@ -158,6 +160,7 @@ impl HyperspaceClient {
         let shared = Arc::new(Shared {
             link: watch::Sender::new(Link::Away("not connected yet".into())),
             over: CancellationToken::new(),
+            last_moment: watch::Sender::new(None),
             cache: BlockCache::new(options.cache_bytes),
             cores: Mutex::default(),
             names: Mutex::default(),
@@ -241,6 +244,16 @@ impl HyperspaceClient {
         matches!(&*self.shared.link.borrow(), Link::Up(session) if session.mux.is_alive())
     }
 
+    /// From now on, for a program that is about to end: calls wait for a server that is away
+    /// no longer than until `grace` from now, those that wait already and all later ones. One
+    /// that is there is waited for as ever. Said again, the earliest moment counts.
+    pub fn hurry(&self, grace: Duration) {
+        let last = Instant::now() + grace;
+        self.shared.last_moment.send_modify(|moment| {
+            *moment = Some(moment.map_or(last, |earlier| earlier.min(last)));
+        });
+    }
+
     /// Ends the connection. Every call in progress, and every later one, fails.
     pub fn close(&self) {
         self.shared.close();
@@ -305,15 +318,32 @@ impl Shared {
             Link::Over(_) => true,
             Link::Away(_) => false,
         });
-        let settled =
-            tokio::time::timeout_at(deadline, settled).await.map(|link| link.map(|link| link.clone()));
+        let settled = tokio::select! {
+            // What is there at the last moment is there.
+            biased;
+            settled = settled => settled.ok().map(|link| link.clone()),
+            () = self.out_of_patience(deadline) => None,
+        };
         match settled {
-            Ok(Ok(Link::Up(session))) => Ok(session),
-            Ok(Ok(Link::Over(reason))) => Err(self.over_error(&reason)),
+            Some(Link::Up(session)) => Ok(session),
+            Some(Link::Over(reason)) => Err(self.over_error(&reason)),
             _ => match &*self.link.borrow() {
                 Link::Away(why) => Err(self.unreachable(why)),
                 _ => Err(self.unreachable("the connection was lost")),
             },
+        }
+    }
+
+    /// Returns at `deadline`, or earlier if that is the [last moment](HyperspaceClient::hurry).
+    async fn out_of_patience(&self, deadline: Instant) {
+        let mut last_moment = self.last_moment.subscribe();
+        loop {
+            let until = last_moment.borrow_and_update().map_or(deadline, |last| last.min(deadline));
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                // It is not dropped before us.
+                _ = last_moment.changed() => {}
+            }
         }
     }
 

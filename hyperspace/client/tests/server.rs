@@ -257,6 +257,34 @@ async fn fails_clearly_and_soon_when_the_server_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_hurry_nobody_waits_for_a_server_that_is_away() {
+    let mut place = Place::new().await;
+    let patience = Duration::from_secs(3600);
+    let client = place.connect_with(ClientOptions { patience, cache_bytes: 0, ..ClientOptions::default() });
+    let client = client.await;
+    let core = client.corestore(None).open(named("x")).await.unwrap();
+    core.append(blocks(&["a"]), None).await.unwrap();
+    place.stop().await;
+    let waits = tokio::spawn({
+        let core = core.clone();
+        async move { core.get(0, GetOptions { timeout: None, ..GetOptions::default() }).await }
+    });
+    client.hurry(Duration::from_millis(50));
+    // A later moment does not count.
+    client.hurry(patience);
+    let waited = soon("who waited", waits).await.unwrap();
+    assert!(matches!(waited, Err(CoreError::Disconnected(_))), "{waited:?}");
+    let later = soon("who came later", client.status()).await;
+    assert!(matches!(later, Err(CoreError::Disconnected(_))), "{later:?}");
+    // One that is back is as good as ever.
+    place.start().await;
+    while !client.is_connected() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(soon("a get", core.get(0, GetOptions::default())).await.unwrap(), "a");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stop_stops_the_server() {
     let place = Place::new().await;
     let client = place.connect().await;

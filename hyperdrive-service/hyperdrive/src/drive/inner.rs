@@ -100,8 +100,12 @@ impl<S: Corestore> Inner<S> {
 
     /// Would somebody miss it, though nobody holds a handle?
     pub(crate) fn is_in_use(&self) -> bool {
-        self.changes.receiver_count() > 0
-            || self.content.pending_bytes() > 0
+        self.changes.receiver_count() > 0 || self.waits()
+    }
+
+    /// Does anything wait for a commit?
+    pub(crate) fn waits(&self) -> bool {
+        self.content.pending_bytes() > 0
             || self.writing.try_lock().map_or(true, |writing| writing.as_ref().is_some_and(Writing::waits))
     }
 
