@@ -11,7 +11,7 @@
 //! * `clock`: the clocks of a machine that sleeps.
 //! * [`far`]: reading from the far end of such a line.
 //! * [`idle`]: a server with topics and peers, in a DHT of their own.
-//! * [`dht`]: a DHT of real nodes on loopback.
+//! * [`dht`]: a DHT of real nodes on loopback; [`echo`]: connections on which all comes back.
 //! * [`internet`]: machines in network namespaces, and routers that translate addresses.
 //! * [`shell`], [`node`]: programs run to their end; [`told`]: one that does what it is told.
 //! * [`tree`]: generated folders of files, and what two folders differ in.
@@ -22,6 +22,7 @@
 pub mod binaries;
 mod clock;
 pub mod dht;
+pub mod echo;
 pub mod far;
 pub mod idle;
 pub mod internet;

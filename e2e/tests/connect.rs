@@ -1,11 +1,12 @@
 //! npm `hyperdht` 6 and nodes of ours dial each other by their keys, on this machine: over
 //! nodes of npm and over nodes of ours, in a private network and through firewalls.
 
+use hyperspace_e2e::echo::{Serving, open};
 use hyperspace_e2e::process::PATIENCE;
 use hyperspace_e2e::told::{Told, hex};
 use hyperswarm::blind_relay;
-use hyperswarm::hyperdht::{DialError, DialOptions, Dialed, Endpoint, ListenOptions, Options, Server};
-use hyperswarm::{Connection, Event, KeyPair};
+use hyperswarm::hyperdht::{DialError, DialOptions, Dialed, Endpoint, ListenOptions, Options};
+use hyperswarm::{Event, KeyPair};
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use tokio::task::JoinSet;
@@ -47,28 +48,6 @@ async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("it does not take for ever")
 }
 
-async fn open(dialed: Dialed) -> Connection {
-    let connection = within(dialed.connect(hyperswarm::Options::default())).await.expect("it opens");
-    connection.pair("echo", None);
-    connection
-}
-
-/// Sends everything back, until the other side ends.
-async fn echo(dialed: Dialed) {
-    let mut connection = open(dialed).await;
-    while let Some(event) = connection.next().await {
-        match event {
-            Event::Requested { protocol, id, .. } => {
-                connection.open(&protocol, &id, "").expect("it is open");
-            }
-            Event::Message { channel, kind, payload } => {
-                connection.send(channel, kind, payload).expect("there is room");
-            }
-            _ => {}
-        }
-    }
-}
-
 /// Sends so much, and waits for it to come back.
 async fn check(dialed: Dialed, size: usize) {
     let mut connection = open(dialed).await;
@@ -93,27 +72,10 @@ async fn check(dialed: Dialed, size: usize) {
 }
 
 /// A server of ours that echoes whatever comes.
-async fn serve(endpoint: &Endpoint, pair: &KeyPair, options: ListenOptions) -> (Served, [u8; 32]) {
+async fn serve(endpoint: &Endpoint, pair: &KeyPair, options: ListenOptions) -> (Serving, [u8; 32]) {
     let server = endpoint.listen(pair, options).await.expect("it listens");
     within(server.announced()).await;
-    (Served::new(server), pair.public_key())
-}
-
-struct Served {
-    _tasks: JoinSet<()>,
-}
-
-impl Served {
-    fn new(mut server: Server) -> Self {
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut echoes = JoinSet::new();
-            while let Some(dialed) = server.accept().await {
-                echoes.spawn(echo(dialed));
-            }
-        });
-        Self { _tasks: tasks }
-    }
+    (Serving::new(server), pair.public_key())
 }
 
 /// Node dials us, and we dial Node, in every way that a machine alone allows.

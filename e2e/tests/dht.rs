@@ -1,6 +1,9 @@
 //! npm `hyperdht` 6 and nodes of ours in one network on this machine: what the one
 //! announces or has kept, the other finds.
 
+#[path = "dht/twenty.rs"]
+mod twenty;
+
 use hyperspace_e2e::process::PATIENCE;
 use hyperspace_e2e::scratch::Scratch;
 use hyperspace_e2e::told::{Told, hex, unhex};

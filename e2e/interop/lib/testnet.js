@@ -44,4 +44,16 @@ function echo (connection) {
   })
 }
 
-module.exports = { testnet, echo }
+// Says something on such a channel, and gives what comes back.
+function say (connection, text) {
+  return new Promise((resolve, reject) => {
+    connection.on('error', reject)
+    connection.on('close', () => reject(new Error('closed early')))
+    const channel = Protomux.from(connection).createChannel({ protocol: 'echo' })
+    const message = channel.addMessage({ encoding: c.raw, onmessage: (heard) => resolve(heard.toString()) })
+    channel.open()
+    message.send(Buffer.from(text))
+  })
+}
+
+module.exports = { testnet, echo, say }

@@ -60,7 +60,7 @@ pub struct Node {
     /// Contacts that are being checked because somebody said that they are down.
     checks: usize,
     health: Health,
-    last_answer: Option<Instant>,
+    last_heard: Option<Instant>,
     out: VecDeque<Transmit>,
     delayed: BTreeMap<(Instant, u64), Transmit>,
     events: VecDeque<Event>,
@@ -91,7 +91,7 @@ impl Node {
             swaps: 0,
             checks: 0,
             health: Health::default(),
-            last_answer: None,
+            last_heard: None,
             out: VecDeque::new(),
             delayed: BTreeMap::new(),
             events: VecDeque::new(),

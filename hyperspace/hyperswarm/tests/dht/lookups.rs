@@ -120,6 +120,27 @@ fn a_small_network_is_one_too() {
 }
 
 #[test]
+fn who_is_gone_is_forgotten_by_those_who_only_keep_things_for_others() {
+    let mut network = grown(5, 20);
+    network.run(Duration::from_secs(60));
+    let gone: Vec<_> = (5..10).map(|host| network.address(host)).collect();
+    (5..10).for_each(|host| network.kill(host));
+    // One notices, and tells whoever names them. Nobody else asks anybody anything: until all
+    // have heard it, each of its lookups waits for the dead.
+    let knows = |network: &Network<Dht>, host: usize| {
+        let known = network.machine(host).node().nodes(100);
+        known.iter().any(|node| gone.contains(node))
+    };
+    let mut lookups = 0;
+    while network.alive().into_iter().any(|host| knows(&network, host)) {
+        lookups += 1;
+        assert!(lookups <= 6, "not forgotten");
+        lookup(&mut network, 19, [lookups; 32]);
+        network.run(Duration::from_secs(4));
+    }
+}
+
+#[test]
 fn they_go_on_while_half_of_the_nodes_leave_and_others_come_every_hour() {
     let mut network = grown(3, 200);
     network.loss = 0.01;

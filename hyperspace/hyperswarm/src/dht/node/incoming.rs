@@ -22,6 +22,9 @@ const MAX_CHECKS: usize = 10;
 
 impl Node {
     pub(super) fn asked(&mut self, now: Instant, socket: Socket, from: SocketAddrV4, request: &Request<'_>) {
+        // Whoever only keeps things for others asks nobody: were it only for answers, it would
+        // never believe that a contact is down, whoever tells it so.
+        self.last_heard = Some(now);
         // An id that is not that of the address is no offence: it was changed on the way.
         let id = request.id.filter(|id| *id == node_id(from));
         if let Some(id) = id {

@@ -14,7 +14,7 @@ impl Node {
         // Late ones, second ones, and those that nobody asked for.
         let Some(flight) = self.requests.answered(now, reply.tid, from) else { return };
         self.health.answered();
-        self.last_answer = Some(now);
+        self.last_heard = Some(now);
         let id = reply.id.filter(|id| *id == node_id(from));
         if let Some(id) = id {
             self.observe(now, id, from);
@@ -55,12 +55,12 @@ impl Node {
     /// A request has been sent often enough, and nothing has come.
     pub(super) fn unanswered(&mut self, now: Instant, flight: Flight) {
         self.health.unanswered();
-        // While nobody at all answers, it says nothing about a node that it does not. Nor does
-        // it, if the answer is not the node's own, or was asked for only once.
-        let others_answer = self.last_answer.is_some_and(|last| last >= flight.begun);
+        // While nothing at all comes from others, it says nothing about a node that it does not
+        // answer. Nor does it, if the answer is not the node's own, or was asked for only once.
+        let others_are_there = self.last_heard.is_some_and(|last| last >= flight.begun);
         let own_answer =
             !matches!(flight.purpose, Purpose::QuickTest | Purpose::Reachability | Purpose::Application(_));
-        if others_answer && own_answer {
+        if others_are_there && own_answer {
             self.table.remove(&node_id(flight.to));
         }
         let slow = flight.is_slow();
@@ -68,7 +68,7 @@ impl Node {
             Purpose::Visit(query) => self.not_visited(now, query, flight.to, slow),
             Purpose::Commit(query) => self.committed(query, flight.to, false),
             Purpose::Check(_) => self.checks = self.checks.saturating_sub(1),
-            Purpose::Evict { old, newcomer } => self.challenged(old, newcomer, !others_answer),
+            Purpose::Evict { old, newcomer } => self.challenged(old, newcomer, !others_are_there),
             Purpose::QuickTest => self.tested(now, false),
             Purpose::Reachability => self.probed(now, None),
             Purpose::Hint => {}
