@@ -243,9 +243,8 @@ impl Swarm {
         self.wait(Command::Flush)
     }
 
-    /// Waits until no peer of that topic, or of any, is to be dialled soon: it neither waits
-    /// for its turn, nor is being dialled, nor was lost a moment ago. `false`, if the swarm
-    /// is no more.
+    /// Waits until whoever was found of that topic, or of any, has been dialled once, with or
+    /// without success. `false`, if the swarm is no more.
     pub fn expecting(&self, topic: Option<Id>) -> impl Future<Output = bool> + Send + use<> {
         self.wait(move |id, sender| Command::Expect(topic, id, sender))
     }

@@ -131,9 +131,9 @@ impl Peer {
         }
     }
 
-    /// Is it to be dialled soon?
-    pub(super) fn is_next(&self) -> bool {
-        self.queued.is_some() || self.waiting.is_some_and(|wait| wait < 3)
+    /// Has no attempt failed since it was found, or came back?
+    pub(super) fn is_new(&self) -> bool {
+        self.attempts == 0
     }
 
     /// Is there no reason to remember it, if it is not connected?

@@ -107,30 +107,34 @@ fn a_flush_is_not_held_up_by_those_who_come_later_or_are_left() {
 }
 
 #[test]
-fn who_was_lost_a_moment_ago_is_expected() {
+fn who_was_found_is_expected_until_he_was_dialled_once() {
     let mut world = World::new(5);
     let (one, other) = (world.add(), world.add());
     let (topic, unrelated) = (world.topic(1), world.topic(2));
     world.join(other, topic, SERVER);
     world.join(one, unrelated, CLIENT);
     world.run(secs(3));
-    world.join(one, topic, CLIENT);
-    world.until(secs(10), |world| world.are_connected(one, other)).expect("it is found");
+    // He is gone, and not known to be.
+    world.kill(other);
     let expecting = |world: &mut World, topic| {
         let wait = world.wait_id();
         world.with(one, |core, _| core.expect(topic, wait));
         wait
     };
     let wait = expecting(&mut world, Some(topic));
-    assert_eq!(world.done(one, ms(1), wait), Some(true));
-    world.run(secs(20));
-    world.kill(other);
-    world.until(secs(20), |world| world.connected(one).is_empty()).expect("it is noticed");
+    assert_eq!(world.done(one, ms(1), wait), Some(true), "nobody is found yet");
+    world.join(one, topic, CLIENT);
+    world.until(secs(10), |world| world.stats(one).connecting == 1).expect("he is dialled");
     let [of_topic, of_any, of_unrelated] =
         [Some(topic), None, Some(unrelated)].map(|topic| expecting(&mut world, topic));
     assert_eq!(world.done(one, ms(1), of_unrelated), Some(true));
-    assert_eq!((world.done(one, secs(5), of_topic), world.done(one, ms(1), of_any)), (None, None));
-    // Until our patience ends.
-    assert_eq!(world.done(one, secs(300), of_topic), Some(true));
-    assert_eq!(world.done(one, ms(1), of_any), Some(true));
+    assert_eq!((world.done(one, ms(1), of_topic), world.done(one, ms(1), of_any)), (None, None));
+    world.until(secs(60), |world| world.stats(one).connecting == 0).expect("that fails");
+    assert_eq!((world.done(one, ms(1), of_topic), world.done(one, ms(1), of_any)), (Some(true), Some(true)));
+    // He is dialled again, which nobody waits for.
+    world.until(secs(60), |world| world.stats(one).connecting == 1).expect("he is dialled again");
+    for topic in [Some(topic), None] {
+        let wait = expecting(&mut world, topic);
+        assert_eq!(world.done(one, ms(1), wait), Some(true));
+    }
 }

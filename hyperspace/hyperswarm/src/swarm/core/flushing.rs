@@ -51,8 +51,8 @@ impl Core {
         self.flushes.push(Flush { wait, until: Until::Peers { missing, tick } });
     }
 
-    /// Tells `wait` when no peer of that topic, or of any, waits for its turn, is being
-    /// dialled, or was lost a moment ago.
+    /// Tells `wait` when whoever was found of that topic, or of any, has been dialled once.
+    /// (That they are dialled again is no reason to expect them.)
     pub fn expect(&mut self, topic: Option<Id>, wait: WaitId) {
         self.expecting.push((wait, topic));
     }
@@ -71,15 +71,17 @@ impl Core {
     }
 
     fn is_anybody_expected(&self, topic: Option<&Id>) -> bool {
-        let Some(topic) = topic else {
-            return self.connecting > 0 || self.peers.values().any(Peer::is_next);
+        let number = topic.map(|topic| self.topics.get(topic).map(|topic| topic.number));
+        let is_meant = |peer: &Peer| match number {
+            None => true,
+            Some(number) => number.is_some_and(|number| peer.topics.contains(&number)),
         };
-        let Some(number) = self.topics.get(topic).map(|topic| topic.number) else { return false };
         let opening = |key| {
             let connection = self.by_key.get(key).and_then(|id| self.connections.get(id));
             connection.is_some_and(|connection| connection.state == State::Opening)
         };
-        self.peers.iter().any(|(key, peer)| peer.topics.contains(&number) && (peer.is_next() || opening(key)))
+        let mut new = self.peers.iter().filter(|(_, peer)| peer.is_new() && is_meant(peer));
+        new.any(|(key, peer)| peer.queued.is_some() || opening(key))
     }
 
     /// The round of a topic has ended, or will not.
