@@ -214,6 +214,37 @@ async fn both_dial_each_other_and_one_connection_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn suspended_it_is_gone_and_resumed_it_is_back() {
+    let network = Npm::network().await;
+    let mut npm = Npm::swarms(&network).await;
+    let theirs = npm.create(0, 1).await;
+    npm.join(0, TOPIC, true, true).await;
+    let ours = Ours::start(network.bootstrap, 2).await;
+    let joined = ours.swarm.join(TOPIC, Join::default());
+    assert!(soon(joined.flushed()).await);
+    ours.echo_with(&[theirs]).await;
+    let address = ours.endpoint.local_address();
+    for _ in 0..2 {
+        assert!(soon(ours.swarm.suspend()).await);
+        let sent = ours.endpoint.udx().sent();
+        ours.echo_with(&[]).await;
+        npm.until(0, 0).await;
+        assert_eq!(npm.lookup(0, TOPIC).await, [hex(&theirs)]);
+        assert_eq!(ours.endpoint.udx().sent(), sent, "not a datagram leaves");
+
+        ours.swarm.resume();
+        assert!(soon(joined.flushed()).await);
+        let mut both = [hex(&ours.key), hex(&theirs)];
+        both.sort();
+        assert_eq!(npm.lookup(0, TOPIC).await, both);
+        ours.echo_with(&[theirs]).await;
+        npm.until(0, 1).await;
+        assert_eq!(ours.endpoint.local_address(), address);
+    }
+    soon(ours.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_peer_is_noticed_and_found_again_when_it_is_back() {
     let network = Npm::network().await;
     // However short it was, it was a good connection.

@@ -59,6 +59,12 @@
 //! network comes back or changes, or the machine has slept, all who wait are dialled at once,
 //! all topics have a round, and all connections have to show that they are alive.
 //!
+//! # Suspended
+//! [`Swarm::suspend`] takes back all announcements, ends all connections, and suspends the
+//! node of the DHT: from when it returns until [`Swarm::resume`], not one datagram leaves.
+//! Topics and peers stay wanted; afterwards they are announced, looked up and dialled anew, by
+//! the same ports.
+//!
 //! # Two connections with one peer
 //! If both dial each other at once, each would end up with two. Both keep the one that the
 //! greater public key has dialled, without a word about it. If a connection has been open for

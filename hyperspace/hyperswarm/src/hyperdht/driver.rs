@@ -24,6 +24,7 @@ use relaying::Relaying;
 use sockets::{Arrival, Sockets};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 use streams::{Heard, Streams};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -63,6 +64,8 @@ struct Driver {
     clocks: Clocks,
     presence: Presence,
     suspending: Vec<oneshot::Sender<()>>,
+    /// While the last datagrams leave before it is suspended.
+    falling_silent: Option<Silence>,
     /// Who waits for the end, and until when servers are taken back.
     closing: Option<(oneshot::Sender<()>, Instant)>,
     /// See [`Status::renewals`].
@@ -91,6 +94,7 @@ pub(super) async fn run(
         clocks: Clocks::now(),
         presence: Presence::There,
         suspending: Vec::new(),
+        falling_silent: None,
         closing: None,
         renewals: 0,
     };
@@ -114,7 +118,11 @@ pub(super) async fn run(
             let _ = done.send(());
             return;
         }
-        if lookups.is_empty() && driver.is_lost() && next_lookup <= Instant::now() {
+        if lookups.is_empty()
+            && driver.is_lost()
+            && driver.presence == Presence::There
+            && next_lookup <= Instant::now()
+        {
             next_lookup = Instant::now() + RESOLVE_EVERY;
             lookups.spawn(bound::resolve(driver.names.clone()));
         }
@@ -137,10 +145,22 @@ pub(super) async fn run(
             Some(heard) = heard.recv() => driver.heard(heard),
             Some(outcome) = driver.relaying.next() => driver.relaying(outcome),
             () = tokio::time::sleep_until(due.into()) => driver.timeout(),
+            () = silence(&mut driver.falling_silent) => driver.silent(),
             Some(Ok(nodes)) = lookups.join_next() => driver.dht.add_bootstrap(Instant::now(), nodes),
             _ = remember.tick() => driver.remember().await,
             _ = look.tick() => driver.look_around(),
         }
+    }
+}
+
+/// Until the last datagram has left.
+type Silence = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+/// May be cancelled.
+async fn silence(falling: &mut Option<Silence>) {
+    match falling {
+        Some(falling) => falling.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -337,8 +337,9 @@ impl Endpoint {
         self.run_commit(move |dht, now| dht.mutable_put(now, put)).await
     }
 
-    /// Takes back what its servers have announced, fails what is being dialled, and then is
-    /// silent until [`resume`](Self::resume). Connections are their holders'.
+    /// Takes back what its servers have announced, fails what is being dialled, gives up all
+    /// connections, and then is silent until [`resume`](Self::resume): once this returns, no
+    /// datagram leaves by its sockets. They stay bound, so that it is back where it was.
     pub async fn suspend(&self) -> Result<(), DhtError> {
         let (done, wait) = oneshot::channel();
         self.request(Request::Suspend(done)).await?;

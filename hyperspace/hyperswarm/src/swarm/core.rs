@@ -45,6 +45,17 @@ enum Server {
     Stopping,
 }
 
+/// May something be sent?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    No,
+    /// Since [`Action::Rest`].
+    Beginning,
+    Yes,
+    /// Since [`Action::Wake`].
+    Ending,
+}
+
 /// See the [module](super).
 pub struct Core {
     config: Config,
@@ -74,6 +85,7 @@ pub struct Core {
     /// Who waits until the swarm is suspended or closed.
     stopping: Vec<WaitId>,
     suspended: bool,
+    rest: Rest,
     closed: bool,
     held: bool,
     next_number: u64,
@@ -112,6 +124,7 @@ impl Core {
             expecting: Vec::new(),
             stopping: Vec::new(),
             suspended: false,
+            rest: Rest::No,
             closed: false,
             held: false,
             next_number: 0,
@@ -177,6 +190,10 @@ impl Core {
         }
         let topics: Vec<Id> = self.topics.keys().copied().collect();
         for topic in topics {
+            // Where we are announced may be elsewhere: to look is not enough.
+            if let Some(topic) = self.topics.get_mut(&topic) {
+                topic.look_again = false;
+            }
             self.refresh_topic(now, &topic);
         }
         let waiting = self.retries.release_all();
@@ -196,7 +213,7 @@ impl Core {
     }
 
     /// Withdraws everything, and gives up all connections, until [`Core::resume`]. Told to
-    /// `wait` when the DHT knows.
+    /// `wait` when the DHT knows, and nothing is sent any more.
     pub fn suspend(&mut self, now: Instant, wait: WaitId) {
         if !self.suspended {
             self.suspended = true;
@@ -216,11 +233,39 @@ impl Core {
         for wait in std::mem::take(&mut self.stopping) {
             self.events.push_back(Event::Done(wait, false));
         }
+        match self.rest {
+            Rest::No => self.go_on(now),
+            Rest::Beginning | Rest::Yes => {
+                self.rest = Rest::Ending;
+                self.actions.push_back(Action::Wake);
+            }
+            Rest::Ending => {}
+        }
+    }
+
+    fn go_on(&mut self, now: Instant) {
         let topics: Vec<Id> = self.topics.keys().copied().collect();
         for topic in topics {
             self.refresh_topic(now, &topic);
         }
         self.drain(now);
+    }
+
+    /// Nothing is sent any more, since [`Action::Rest`].
+    pub fn rested(&mut self, now: Instant) {
+        if self.rest == Rest::Beginning {
+            self.rest = Rest::Yes;
+            self.stopped_maybe(now);
+        }
+    }
+
+    /// Something can be sent again, since [`Action::Wake`].
+    pub fn woken(&mut self, now: Instant) {
+        if self.rest == Rest::Ending {
+            self.rest = Rest::No;
+            self.go_on(now);
+            self.stopped_maybe(now);
+        }
     }
 
     /// Withdraws everything, and then gives up all connections, for good. Told to `wait`.
@@ -274,11 +319,18 @@ impl Core {
     fn stopped_maybe(&mut self, now: Instant) {
         let withdrawn = matches!(self.server, Server::No)
             && self.topics.values().all(|topic| matches!(topic.stage, Stage::Idle));
-        if !self.is_stopped() || !withdrawn || self.stopping.is_empty() {
+        if !(self.suspended || self.closed) || !withdrawn || self.stopping.is_empty() {
             return;
         }
         if self.closed {
             self.close_all(now);
+        } else if self.rest != Rest::Yes {
+            // Peers learn by their connections that these are over.
+            if self.rest != Rest::Beginning && self.connections.is_empty() {
+                self.rest = Rest::Beginning;
+                self.actions.push_back(Action::Rest);
+            }
+            return;
         }
         for wait in std::mem::take(&mut self.stopping) {
             self.events.push_back(Event::Done(wait, true));
@@ -287,7 +339,12 @@ impl Core {
 
     /// Is it suspended or closed?
     pub fn is_stopped(&self) -> bool {
-        self.suspended || self.closed
+        self.suspended || self.closed || self.rest != Rest::No
+    }
+
+    /// Is it to go on, and cannot send yet?
+    fn is_waking(&self) -> bool {
+        self.rest == Rest::Ending && !self.suspended && !self.closed
     }
 
     fn wants_server(&self) -> bool {

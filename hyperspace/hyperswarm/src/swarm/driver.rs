@@ -5,6 +5,7 @@ mod clock;
 mod commands;
 mod listening;
 mod queries;
+mod resting;
 
 use super::core::Core;
 use super::gate::Gate;
@@ -79,6 +80,8 @@ pub(super) struct Driver<N: Net> {
     opened: HashMap<ConnectionId, (Connection, Way)>,
     outbox: VecDeque<Event>,
     waits: HashMap<WaitId, oneshot::Sender<bool>>,
+    /// What is done to be silent, or to be so no more: one after the other.
+    resting: Option<resting::Resting>,
     stats: watch::Sender<Stats>,
 }
 
@@ -105,6 +108,7 @@ impl<N: Net> Driver<N> {
             opened: HashMap::new(),
             outbox: VecDeque::new(),
             waits: HashMap::new(),
+            resting: None,
             stats,
         }
     }
@@ -133,6 +137,7 @@ impl<N: Net> Driver<N> {
                 Some(done) = self.tasks.join_next() => if let Ok(done) = done { self.done(done) },
                 told = self.queries.told() => self.told(told),
                 path = accept(&mut self.incoming), if !is_full => self.arrived(path),
+                is_awake = resting::over(&mut self.resting) => self.rested(is_awake),
                 change = net.changed() => self.changed(change),
                 () = sleep_until(due) => self.core.handle_timeout(now()),
                 () = clock.slept() => self.changed(Change::Renewed),
@@ -182,6 +187,8 @@ impl<N: Net> Driver<N> {
             Action::Dial { id, key, relays, force_relay } => self.dial(id, key, relays, force_relay),
             Action::Accept(id) => self.accept(id),
             Action::Close(id, reason) => self.close(id, reason),
+            Action::Rest => self.rest(),
+            Action::Wake => self.wake(),
             Action::Probe(id) => {
                 if let Some(Held::Open { sender, .. }) = self.connections.get(&id) {
                     sender.keep_alive();

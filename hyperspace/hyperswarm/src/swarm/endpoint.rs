@@ -22,7 +22,8 @@ const ANNOUNCED: Duration = Duration::from_secs(15);
 
 impl Swarm {
     /// A swarm by that node of the DHT, and what it tells. The node is the program's: it is
-    /// not closed with the swarm.
+    /// not closed with the swarm. It is suspended and resumed with it, though, whatever else
+    /// the program does by it.
     ///
     /// # Errors
     /// If the system gives no random numbers.
@@ -128,6 +129,15 @@ impl Net for Node {
                 _ => Ended::Anyhow,
             }
         })
+    }
+
+    async fn suspend(&self) {
+        // Once it is closed, it is silent as well.
+        let _ = self.endpoint.suspend().await;
+    }
+
+    async fn resume(&self) {
+        let _ = self.endpoint.resume().await;
     }
 
     async fn changed(&self) -> Change {

@@ -255,9 +255,9 @@ impl Swarm {
         self.send(Command::NetworkChanged);
     }
 
-    /// Withdraws all announcements and gives up all connections, until it is
-    /// [resumed](Swarm::resume); topics stay joined. Waits until the DHT knows; `false` if
-    /// it is resumed before.
+    /// Withdraws all announcements, gives up all connections, and suspends the network (the
+    /// node of the DHT), until it is [resumed](Swarm::resume); topics stay joined. Waits until
+    /// the DHT knows and the last datagram has left; `false` if it is resumed before.
     pub fn suspend(&self) -> impl Future<Output = bool> + Send + use<> {
         self.wait(Command::Suspend)
     }

@@ -82,6 +82,13 @@ pub trait Net: Send + Sync + 'static {
     /// Dials a peer.
     fn dial(&self, dialling: Dialling) -> impl Future<Output = Result<Self::Path, Ended>> + Send;
 
+    /// Is to send nothing any more, for whomever, until [`resume`](Self::resume); returns when
+    /// that is so. If it is given up, it may be so or not.
+    fn suspend(&self) -> impl Future<Output = ()> + Send;
+
+    /// May send again; returns when it can be asked.
+    fn resume(&self) -> impl Future<Output = ()> + Send;
+
     /// The next change. May be cancelled. Asked again after [`Change::Ended`], it never
     /// returns.
     fn changed(&self) -> impl Future<Output = Change> + Send;

@@ -106,6 +106,11 @@ pub enum Action {
     Close(ConnectionId, CloseReason),
     /// Find out whether a connection is still alive, by sending something.
     Probe(ConnectionId),
+    /// Nothing is to be sent any more: [`Core::rested`](super::Core::rested) when it is not.
+    Rest,
+    /// Something may be sent again: [`Core::woken`](super::Core::woken) when it can. If that
+    /// of before has not been told yet, it need not be.
+    Wake,
 }
 
 /// Why we give a connection up.

@@ -7,12 +7,14 @@
 
 mod relay;
 mod shelf;
+mod silence;
 
 use super::config::Config;
 use super::packet::{Header, Packet};
 use super::path::{Path, SocketId, Transmit};
 use super::stream::{Happened, Stream, StreamError};
 use shelf::Shelf;
+use silence::last_word;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
@@ -81,6 +83,8 @@ pub struct Mux {
     lingering: VecDeque<u32>,
     /// Of each stream that others are passed on to, those.
     relays: HashMap<u32, Vec<u32>>,
+    /// See [`silence`](Self::silence).
+    silent: bool,
 }
 
 impl Mux {
@@ -186,6 +190,9 @@ impl Mux {
         let Some((header, body)) = Header::decode(datagram) else { return Taken::NotOurs };
         let id = header.stream_id;
         let Some(entry) = self.streams.get_mut(&id) else { return Taken::NotOurs };
+        if self.silent {
+            return Taken::Stream;
+        }
         if matches!(entry.stream.closed(), Some(Some(_))) {
             return Taken::NotOurs;
         }
@@ -235,6 +242,21 @@ impl Mux {
         segments: usize,
         into: &mut Vec<u8>,
     ) -> Option<Transmit> {
+        let transmit = self.next_transmit(now, socket, segments, into);
+        if let Some(shelf) = self.shelves.get_mut(&socket) {
+            // What is taken is sent before more is asked for.
+            shelf.sending = transmit.is_some();
+        }
+        transmit
+    }
+
+    fn next_transmit(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        segments: usize,
+        into: &mut Vec<u8>,
+    ) -> Option<Transmit> {
         loop {
             let shelf = self.shelves.get_mut(&socket)?;
             if let Some((remote, datagram)) = shelf.take_passing() {
@@ -244,6 +266,9 @@ impl Mux {
             let id = shelf.queue.pop_front()?;
             let Some(entry) = self.streams.get_mut(&id) else { continue };
             entry.queued = None;
+            if self.silent && !last_word(&entry.stream) {
+                continue;
+            }
             let start = into.len();
             let transmit = entry.stream.poll_transmit(now, segments, into);
             let more = transmit.is_some();

@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -31,6 +33,10 @@ pub(super) struct State {
     /// The task of each socket, while it waits.
     pub(super) tasks: HashMap<SocketId, Waker>,
     next_socket: u32,
+    /// Told when nothing is left to be sent by those who are to be silent.
+    pub(super) quiet: Arc<Notify>,
+    /// How many datagrams were given to the system.
+    pub(super) sent: Arc<AtomicU64>,
 }
 
 /// What all of an instance share.
@@ -57,6 +63,9 @@ impl State {
         while let Some(socket) = self.mux.poll_woken() {
             wakers.extend(self.tasks.remove(&socket));
         }
+        if self.mux.is_silent() && self.mux.is_quiet() {
+            others.push(Arc::clone(&self.quiet));
+        }
         while let Some((id, happened)) = self.mux.poll() {
             let Some(waiters) = self.waiters.get_mut(&id) else { continue };
             if happened.readable {
@@ -81,7 +90,7 @@ impl State {
 /// move to another.
 #[derive(Clone, Debug, Default)]
 pub struct Udx {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Udx {
@@ -129,6 +138,39 @@ impl Udx {
             Ok(other)
         })?;
         Ok(UdxStream::new(Arc::clone(&self.shared), id, other))
+    }
+
+    /// Gives up all streams, tells their peers, and then sends nothing any more, whoever wants
+    /// it, until it is [resumed](Self::resume). The sockets stay bound. Returns when the last
+    /// datagram has left, or if it is resumed before.
+    pub async fn suspend(&self) {
+        let quiet = self.shared.with(|state| {
+            state.mux.silence();
+            Arc::clone(&state.quiet)
+        });
+        loop {
+            let mut notified = pin!(quiet.notified());
+            // From here on, nothing is missed.
+            notified.as_mut().enable();
+            if self.shared.with(|state| !state.mux.is_silent() || state.mux.is_quiet()) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// May send again.
+    pub fn resume(&self) {
+        self.shared.with(|state| {
+            state.mux.speak();
+            // Whoever waits for its end.
+            state.quiet.notify_waiters();
+        });
+    }
+
+    /// How many datagrams were given to the system so far.
+    pub fn sent(&self) -> u64 {
+        self.shared.with(|state| state.sent.load(Ordering::Relaxed))
     }
 
     /// How many streams there are, with those that nobody holds any more but whose peers may

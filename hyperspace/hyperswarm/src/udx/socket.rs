@@ -7,7 +7,7 @@ use super::path::SocketId;
 use super::shared::Shared;
 use bytes::Bytes;
 use io::Io;
-use std::io::Result;
+use std::io::{ErrorKind, Result};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use task::Task;
@@ -62,7 +62,8 @@ pub(super) fn bind(
     id: SocketId,
     address: SocketAddr,
 ) -> Result<(UdxSocket, Datagrams)> {
-    let io = Arc::new(Io::bind(address)?);
+    let sent = shared.with(|state| Arc::clone(&state.sent));
+    let io = Arc::new(Io::bind(address, sent)?);
     let (held, holding) = mpsc::channel(1);
     let (to, from) = mpsc::channel(DATAGRAMS);
     shared.with(|state| state.mux.add_socket(id));
@@ -82,20 +83,31 @@ impl UdxSocket {
         self.inner.io.local_addr()
     }
 
+    /// Nothing is sent while its instance is [suspended](super::Udx::suspend).
+    fn check_silence(&self) -> Result<()> {
+        match self.inner.shared.with(|state| state.mux.is_silent()) {
+            true => Err(ErrorKind::NetworkDown.into()),
+            false => Ok(()),
+        }
+    }
+
     /// Sends a datagram that is for no stream.
     pub async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> Result<()> {
+        self.check_silence()?;
         self.inner.io.send_to(datagram, to, None).await
     }
 
     /// The same without waiting: if there is no room for it, it is lost, as it might be on its
     /// way. With `ttl`, it goes no further than so many routers.
     pub fn try_send_to(&self, datagram: &[u8], to: SocketAddr, ttl: Option<u32>) -> Result<()> {
+        self.check_silence()?;
         self.inner.io.try_send_one(datagram, to, ttl)
     }
 
     /// The same, but it goes no further than so many routers: this opens our own NAT without
     /// reaching the other side's.
     pub async fn send_to_with_ttl(&self, datagram: &[u8], to: SocketAddr, ttl: u32) -> Result<()> {
+        self.check_silence()?;
         self.inner.io.send_to(datagram, to, Some(ttl)).await
     }
 }

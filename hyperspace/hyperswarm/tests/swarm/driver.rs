@@ -192,9 +192,16 @@ async fn suspended_and_resumed() {
     let (mut server, mut client) = connected(&world).await;
     assert!(soon(server.swarm.suspend()).await);
     assert!(world.announced(&TOPIC).is_empty() && !world.is_listening(&server.key()));
+    assert!(*server.host.silent.borrow());
     server.until(0).await;
     client.until(0).await;
+    // Joined meanwhile, it is looked up afterwards.
+    let joined = server.swarm.join([9; 32], Join::default());
     server.swarm.resume();
+    assert!(soon(server.swarm.suspend()).await && *server.host.silent.borrow());
+    server.swarm.resume();
+    assert!(soon(joined.flushed()).await && !*server.host.silent.borrow());
+    assert!(world.announced(&[9; 32]).contains(&server.key()));
     client.until(1).await;
     server.until(1).await;
     assert_eq!(world.announced(&TOPIC).len(), 1);

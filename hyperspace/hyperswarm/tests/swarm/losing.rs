@@ -210,6 +210,21 @@ fn while_suspended_nothing_happens_and_then_everything() {
 }
 
 #[test]
+fn suspended_as_soon_as_it_is_announced_it_is_announced_again() {
+    let mut world = World::new(8);
+    let host = world.add();
+    let session = world.join_both(host, [1; 32]);
+    let flushed = world.wait(host, secs(10), |core, _, wait| core.flush_topic(session, wait));
+    assert_eq!((flushed, world.is_known(&[1; 32], host)), (Some(true), true));
+    // It was about to look who else was announced meanwhile.
+    let suspended = world.wait(host, secs(10), |core, now, wait| core.suspend(now, wait));
+    assert_eq!((suspended, world.is_known(&[1; 32], host)), (Some(true), false));
+    world.with(host, |core, now| core.resume(now));
+    let flushed = world.wait(host, secs(10), |core, _, wait| core.flush_topic(session, wait));
+    assert_eq!((flushed, world.is_known(&[1; 32], host)), (Some(true), true));
+}
+
+#[test]
 fn who_is_reached_no_more_tries_again() {
     let mut world = World::new(6);
     let (server, client) = connected(&mut world);

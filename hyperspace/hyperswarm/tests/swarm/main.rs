@@ -1,4 +1,4 @@
-//! Swarms in a world of their own: a DHT that remembers who announced what, ways between
+//! Swarms in a world of their own (and, in `resting`, on sockets): a DHT that remembers who announced what, ways between
 //! hosts that take their time, and a clock that only moves when something happens.
 
 mod bounds;
@@ -8,4 +8,5 @@ mod finding;
 mod flushing;
 mod losing;
 mod net;
+mod resting;
 mod world;

@@ -56,7 +56,11 @@ impl World {
 
     /// One host's way into it.
     pub fn host(&self) -> Arc<Host> {
-        Arc::new(Host { world: self.clone(), renewals: watch::Sender::new(0) })
+        Arc::new(Host {
+            world: self.clone(),
+            renewals: watch::Sender::new(0),
+            silent: watch::Sender::new(false),
+        })
     }
 }
 
@@ -64,6 +68,8 @@ impl World {
 pub struct Host {
     world: World,
     pub renewals: watch::Sender<u64>,
+    /// It is suspended.
+    pub silent: watch::Sender<bool>,
 }
 
 /// A way to a peer.
@@ -126,6 +132,7 @@ impl Net for Host {
         question: Question,
         found: mpsc::Sender<Vec<Found>>,
     ) -> Result<Vec<SocketAddrV4>, Unanswered> {
+        assert!(!*self.silent.borrow(), "who is suspended asks nobody");
         let Question { topic, ask, pair, relays, .. } = question;
         tokio::time::sleep(Duration::from_millis(200)).await;
         if self.world.state().cut {
@@ -185,6 +192,16 @@ impl Net for Host {
         let there = way(own, false, theirs, their_pair);
         incoming.send(there).await.map_err(|_| Ended::Anyhow)?;
         Ok(way(key, true, ours, KeyPair::from_seed(&seed)))
+    }
+
+    async fn suspend(&self) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        self.silent.send_replace(true);
+    }
+
+    async fn resume(&self) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        self.silent.send_replace(false);
     }
 
     async fn changed(&self) -> Change {

@@ -76,6 +76,10 @@ enum Happening {
     Asked(Host, u32, QueryId, Id, Ask),
     Listening(Host, u32),
     Unlistened(Host, u32),
+    /// Nothing leaves it any more.
+    Rested(Host, u32, u32),
+    /// And now it can again.
+    Woken(Host, u32, u32),
     /// The dialler knows that the other side is there, or that it is not.
     Dialled(LinkId, bool),
     /// The first packet of a link arrives.
@@ -120,6 +124,8 @@ pub struct Machine {
     online: bool,
     pub listening: bool,
     links: HashMap<ConnectionId, LinkId>,
+    /// How often it was to be silent, or to be so no more.
+    rests: u32,
     asking: BTreeSet<QueryId>,
     pub most_asking: usize,
     pub last_query: Option<QueryId>,
@@ -199,6 +205,7 @@ impl World {
             online: true,
             listening: false,
             links: HashMap::new(),
+            rests: 0,
             asking: BTreeSet::new(),
             most_asking: 0,
             last_query: None,
@@ -350,6 +357,17 @@ impl World {
                 }
             }
             Action::Probe(_) => {}
+            Action::Rest => {
+                assert_eq!(self.stats(host).connections, 0);
+                self.hosts[host].rests += 1;
+                let rest = self.hosts[host].rests;
+                self.at(ms(5), Happening::Rested(host, life, rest));
+            }
+            Action::Wake => {
+                self.hosts[host].rests += 1;
+                let rest = self.hosts[host].rests;
+                self.at(ms(5), Happening::Woken(host, life, rest));
+            }
         }
     }
 

@@ -160,3 +160,52 @@ async fn many_streams_share_a_socket() {
         task.await.expect("it goes well");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn suspended_all_streams_are_given_up_and_nothing_more_is_sent() {
+    let (udx, other) = (Udx::new(), Udx::new());
+    let (here, _) = udx.bind(loopback()).expect("a socket");
+    let (there, mut datagrams) = other.bind(loopback()).expect("a socket");
+    let connected = || {
+        let [a, b] = [&udx, &other].map(|udx| udx.stream(Config::default()).expect("random numbers"));
+        a.connect(&here, b.id(), there.local_addr());
+        b.connect(&there, a.id(), here.local_addr());
+        [a, b]
+    };
+    // In the midst of a lot.
+    let mut streams: Vec<_> = (0..20).map(|_| connected()).collect();
+    for [a, _] in &mut streams {
+        let written = a.write(&[7; 4 << 20]).await.expect("it goes");
+        assert!(written > 0);
+    }
+    soon(udx.suspend()).await;
+    let sent = udx.sent();
+    for [a, b] in &mut streams {
+        assert_eq!(a.write(b"more").await.expect_err("it is over").kind(), ErrorKind::ConnectionAborted);
+        // Its peer has been told, though.
+        let end = soon(b.closed()).await;
+        assert!(end.is_err(), "{end:?}");
+    }
+    let failed = here.send_to(b"hello", there.local_addr()).await.expect_err("nobody speaks");
+    assert_eq!(failed.kind(), ErrorKind::NetworkDown);
+    let [mut late, mut late_peer] = connected();
+    late.write_all(b"later").await.expect("it waits");
+    late_peer.write_all(b"now").await.expect("it goes");
+    // It is sent again and again: in vain.
+    let again = async {
+        while late_peer.stats().is_some_and(|stats| stats.packets.0 < 3) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon(again).await;
+    assert_eq!(udx.sent(), sent);
+
+    udx.resume();
+    let mut read = [0; 5];
+    soon(late_peer.read_exact(&mut read)).await.expect("it comes");
+    assert_eq!(&read, b"later");
+    soon(late.read_exact(&mut read[..3])).await.expect("it comes");
+    here.send_to(b"hello", there.local_addr()).await.expect("it goes");
+    let (heard, from) = soon(datagrams.recv()).await.expect("it comes");
+    assert_eq!((&heard[..], from), (&b"hello"[..], here.local_addr()));
+}

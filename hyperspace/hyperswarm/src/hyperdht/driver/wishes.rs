@@ -88,6 +88,8 @@ impl Driver {
                 if self.presence != Presence::There {
                     self.presence = Presence::There;
                     self.suspending.clear();
+                    self.falling_silent = None;
+                    self.sockets.udx().resume();
                     self.look_around();
                     self.dht.resume(now);
                 }
@@ -118,11 +120,17 @@ impl Driver {
         }
     }
 
-    /// Nobody knows of us any more.
+    /// Nobody knows of us any more: those who have connections are told that these are over.
     pub(super) fn rested(&mut self) {
-        if self.presence == Presence::There {
-            return;
+        if self.presence == Presence::Leaving && self.falling_silent.is_none() {
+            let udx = self.sockets.udx().clone();
+            self.falling_silent = Some(Box::pin(async move { udx.suspend().await }));
         }
+    }
+
+    /// The last datagram has left.
+    pub(super) fn silent(&mut self) {
+        self.falling_silent = None;
         self.presence = Presence::Suspended;
         self.listeners.clear();
     }

@@ -143,6 +143,7 @@ impl Core {
     pub fn closed(&mut self, now: Instant, id: ConnectionId, ended: Ended) {
         self.over(now, id, ended);
         self.drain(now);
+        self.stopped_maybe(now);
     }
 
     /// Gives a connection up. An open one is over when the driver says so.

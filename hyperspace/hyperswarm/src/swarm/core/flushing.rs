@@ -2,6 +2,7 @@
 
 use super::Core;
 use super::connections::State;
+use super::topic::Topic;
 use crate::dht::Id;
 use crate::swarm::peer::Peer;
 use crate::swarm::types::{Event, WaitId};
@@ -27,11 +28,14 @@ impl Core {
     /// dialled, with or without success; or when there are as many connections as there may
     /// be. It is `false` if the swarm is suspended or closed before.
     pub fn flush(&mut self, wait: WaitId) {
-        if self.is_stopped() {
+        // As soon as something can be sent, all topics have a round.
+        let waking = self.is_waking();
+        if self.is_stopped() && !waking {
             return self.events.push_back(Event::Done(wait, false));
         }
+        let busy = |topic: &Topic| topic.is_busy() || (waking && !topic.sessions.is_empty());
         let busy: BTreeSet<Id> =
-            self.topics.iter().filter(|(_, topic)| topic.is_busy()).map(|(id, _)| *id).collect();
+            self.topics.iter().filter(|(_, topic)| busy(topic)).map(|(id, _)| *id).collect();
         if busy.is_empty() {
             self.flush_peers(wait);
         } else {

@@ -15,6 +15,8 @@ impl Core {
         if let Some(due) = topic.due.take() {
             self.timers.remove(&(due, *id));
         }
+        // The next round, if there is one, is to announce it anew.
+        topic.look_again = false;
         let mut partly = false;
         match topic.stage {
             Stage::Asking { id: asking, ask, .. } => {

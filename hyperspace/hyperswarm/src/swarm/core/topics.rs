@@ -86,8 +86,11 @@ impl Core {
 
     /// Tells `wait` when the round that there is has ended: at once, if there is none.
     pub fn flush_topic(&mut self, session: SessionId, wait: WaitId) {
+        let waking = self.is_waking();
         let topic = self.sessions.get(&session).and_then(|topic| self.topics.get_mut(topic));
         match topic {
+            // As soon as something can be sent, there is one.
+            Some(topic) if waking => topic.flushing.push(wait),
             Some(topic) if topic.is_busy() || matches!(topic.stage, Stage::Withdrawing(_)) => {
                 topic.flushing.push(wait);
             }

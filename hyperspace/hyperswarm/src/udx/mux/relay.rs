@@ -58,7 +58,8 @@ impl Mux {
     }
 
     pub(super) fn pass(&mut self, socket: SocketId, remote: SocketAddr, datagram: Vec<u8>) {
-        if let Some(shelf) = self.shelves.get_mut(&socket)
+        if !self.silent
+            && let Some(shelf) = self.shelves.get_mut(&socket)
             && shelf.pass(remote, datagram)
         {
             self.woken.push(socket);

@@ -16,6 +16,8 @@ pub(super) struct Shelf {
     pub(super) queue: VecDeque<u32>,
     /// How many streams are here.
     pub(super) streams: usize,
+    /// Something was taken from here, and may not have been sent yet.
+    pub(super) sending: bool,
     deadlines: BTreeSet<(Instant, u32)>,
     passing: VecDeque<(SocketAddr, Vec<u8>)>,
     held: usize,
@@ -54,6 +56,12 @@ impl Shelf {
         self.held += cost;
         self.passing.push_back((remote, datagram));
         self.passing.len() == 1
+    }
+
+    /// What is passed on is as if lost on the way.
+    pub(super) fn forget_passing(&mut self) {
+        self.passing.clear();
+        self.held = 0;
     }
 
     pub(super) fn take_passing(&mut self) -> Option<(SocketAddr, Vec<u8>)> {

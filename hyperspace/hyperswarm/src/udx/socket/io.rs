@@ -5,6 +5,8 @@ use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -28,6 +30,8 @@ pub(super) struct Io {
     address: SocketAddr,
     /// Held while something is sent: how far it goes is up to the whole socket.
     sending: Mutex<()>,
+    /// Counts datagrams.
+    sent: Arc<AtomicU64>,
 }
 
 /// Room for what is read at once.
@@ -38,7 +42,7 @@ pub(super) struct Slots {
 }
 
 impl Io {
-    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub(super) fn bind(address: SocketAddr, sent: Arc<AtomicU64>) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
@@ -51,7 +55,7 @@ impl Io {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let socket = UdpSocket::from_std(socket.into())?;
         let address = socket.local_addr()?;
-        let io = Self { socket, state, address, sending: Mutex::new(()) };
+        let io = Self { socket, state, address, sending: Mutex::new(()), sent };
         io.set_ttl(TTL)?;
         Ok(io)
     }
@@ -127,6 +131,7 @@ impl Io {
 
     fn try_send(&self, to: SocketAddr, segment: usize, datagrams: &[u8]) -> io::Result<()> {
         let _sending = self.sending.lock();
+        self.sent.fetch_add(datagrams.len().div_ceil(segment.max(1)) as u64, Ordering::Relaxed);
         let destination = self.outward(to);
         let segment_size = (segment < datagrams.len()).then_some(segment);
         let transmit = |contents, segment_size| {
@@ -156,6 +161,7 @@ impl Io {
 
     fn send_one(&self, datagram: &[u8], to: SocketAddr, ttl: Option<u32>) -> io::Result<()> {
         let _sending = self.sending.lock();
+        self.sent.fetch_add(1, Ordering::Relaxed);
         let transmit = quinn_udp::Transmit {
             destination: self.outward(to),
             ecn: None,

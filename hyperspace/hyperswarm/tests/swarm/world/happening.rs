@@ -53,6 +53,16 @@ impl World {
                     self.with(host, |core, now| core.unlistened(now));
                 }
             }
+            Happening::Rested(host, life, rest) => {
+                if self.live(host, life) && self.hosts[host].rests == rest {
+                    self.with(host, |core, now| core.rested(now));
+                }
+            }
+            Happening::Woken(host, life, rest) => {
+                if self.live(host, life) && self.hosts[host].rests == rest {
+                    self.with(host, |core, now| core.woken(now));
+                }
+            }
             Happening::Dialled(link, reached) => {
                 let Some(state) = self.links.get(&link) else { return };
                 let (dialler, over) = (state.dialler, state.over[0]);
