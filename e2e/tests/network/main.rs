@@ -1,5 +1,6 @@
 //! Servers in the swarm: of nothing but what we have made, on this machine.
 
+mod dead;
 mod finding;
 mod leaving;
 mod offline;

@@ -54,6 +54,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tcp::Called;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast};
@@ -64,6 +65,12 @@ use tokio_util::task::TaskTracker;
 pub const MAX_CONNECTIONS: usize = 1024;
 /// Addresses that are called.
 pub const MAX_ADDRESSES: usize = 1024;
+/// Somebody who was found, or whose address was given, is dialled: what only peers have is
+/// waited for so long for him to answer. A peer who is gone, and still announced, never does.
+const ANSWER: Duration = Duration::from_secs(4);
+/// So long after a connection was lost, the peer may be back when it is dialled again:
+/// what only peers have is waited for.
+const RETURN: Duration = Duration::from_secs(10);
 /// The longest address, in bytes: a host name has at most 253.
 const MAX_ADDRESS: usize = 300;
 

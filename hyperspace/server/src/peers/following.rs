@@ -1,8 +1,11 @@
 //! Cores that peers are asked for.
 //!
-//! What nobody has is unavailable, but not before everybody was asked who may have it: as long
-//! as a topic of the core is not looked up, or somebody who was found is being dialled, whoever
-//! waits for a block of it goes on waiting. (So he does while an address is called: `tcp`.)
+//! What nobody has is unavailable, but not before everybody was asked who may have it. So
+//! whoever waits for a block goes on waiting
+//! * as long as a topic of the core is looked up,
+//! * while somebody who was found, or whose address was given, is dialled for the first time:
+//!   for [`ANSWER`](super::ANSWER) at most, since who is gone may stay announced for long,
+//! * and, for [`RETURN`](super::RETURN), while somebody is dialled who was connected before.
 
 use super::in_swarm::InSwarm;
 use super::{Inner, Peers};

@@ -4,7 +4,7 @@
 //! runs on a connection is the same as over TCP.
 
 use super::connection::Ended;
-use super::{Inner, SwarmOptions};
+use super::{ANSWER, Inner, RETURN, SwarmOptions};
 use crate::networker::{DhtInfo, Nat, Presence};
 use hyperspace_api::{DiscoveryKey, Key};
 use hyperswarm::hyperdht::{self, Endpoint, NatKind};
@@ -24,8 +24,6 @@ pub(super) const KIND: &str = "udx";
 const MAX_PEERS: usize = 256;
 /// So many are dialled at a time: a dial is little more than waiting.
 const MAX_PARALLEL: usize = 16;
-/// How long those who were found are waited for when they are not reached at once.
-const HOPE: Duration = Duration::from_secs(15);
 /// How long the DHT has to be told that we are gone.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -33,7 +31,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub(super) struct InSwarm {
     endpoint: Endpoint,
     swarm: Swarm,
-    topics: Mutex<HashMap<DiscoveryKey, Topic>>,
+    topics: Arc<Mutex<HashMap<DiscoveryKey, Topic>>>,
     taken: watch::Receiver<Taken>,
 }
 
@@ -68,7 +66,7 @@ impl InSwarm {
         let (tell, taken) = watch::channel(Taken::new());
         let taking = Taking { inner: inner.clone(), swarm: swarm.clone(), taken: tell };
         inner.tasks.spawn(taking.run(events, endpoint.clone()));
-        Ok(Self { endpoint, swarm, topics: Mutex::default(), taken })
+        Ok(Self { endpoint, swarm, topics: Arc::default(), taken })
     }
 
     /// Joins, changes or leaves a topic.
@@ -112,18 +110,28 @@ impl InSwarm {
         }
     }
 
-    /// Ready when nobody is left of a topic, or of all, who was found and might still be
-    /// reached. Whoever cannot be dialled at once may have come just now, as we have: for a
-    /// moment, he is dialled again.
+    /// Ready when a topic, or all of them, is looked up, and whoever was found has been dialled
+    /// once, or takes too long to answer. (He is dialled on, and again, but not waited for.)
     pub(super) fn exhausted(&self, topic: Option<DiscoveryKey>) -> impl Future<Output = ()> + Send + use<> {
-        let (swarm, taken, flushed) = (self.swarm.clone(), self.taken.clone(), self.flushed(topic));
+        let (swarm, topics, taken) = (self.swarm.clone(), self.topics.clone(), self.taken.clone());
         async move {
-            if flushed.await {
-                let expecting = swarm.expecting(topic.map(|topic| *topic.as_bytes()));
-                // Beyond that, they are still dialled, but not waited for.
-                let _ = tokio::time::timeout(HOPE, expecting).await;
-                all_taken(&swarm, taken).await;
+            let busy = match topic {
+                Some(topic) => vec![topic],
+                None => {
+                    let topics = swarm.status().await.topics.into_iter();
+                    topics.filter(|topic| topic.is_busy).map(|topic| topic.topic.into()).collect()
+                }
+            };
+            let rounds: Vec<_> = {
+                let topics = topics.lock();
+                busy.iter().filter_map(|topic| topics.get(topic)).map(|it| it.discovery.flushed()).collect()
+            };
+            for round in rounds {
+                round.await;
             }
+            let expecting = swarm.expecting(topic.map(|topic| *topic.as_bytes()));
+            let _ = tokio::time::timeout(ANSWER, expecting).await;
+            all_taken(&swarm, taken).await;
         }
     }
 
@@ -218,6 +226,8 @@ impl Taking {
     async fn take(self: Arc<Self>, connected: Connected, known: CancellationToken) {
         let Connected { id, mut connection, remote_address, .. } = connected;
         let inner = &self.inner;
+        let peer = Key::from(connection.remote_public_key());
+        let dialled = connection.is_initiator();
         let Ok(_place) = inner.places.clone().try_acquire_owned() else {
             tracing::warn!("too many connections: a peer is turned away");
             return;
@@ -226,15 +236,20 @@ impl Taking {
         let is_taken = |_| {
             self.taken.send_if_modified(|taken| taken.insert(id));
         };
-        // The peer may be back in a moment: nothing is unavailable before that is known.
+        // Whom we have dialled we dial again, though not for ever, and he may be back in a
+        // moment: nothing is unavailable before that is known.
         let over = || {
-            let (swarm, taken) = (self.swarm.clone(), self.taken.subscribe());
-            let (known, hope) = (known.clone(), inner.replication.expect_peers());
+            if !dialled {
+                return;
+            }
+            let (this, known) = (self.clone(), known.clone());
+            let (hope, events) = (inner.replication.expect_peers(), inner.registry.events());
             inner.tasks.spawn(inner.stop.clone().run_until_cancelled_owned(async move {
                 let _hope = hope;
                 known.cancelled().await;
-                swarm.expecting(None).await;
-                all_taken(&swarm, taken).await;
+                if tokio::time::timeout(RETURN, this.inner.registry.returned(peer, events)).await.is_ok() {
+                    all_taken(&this.swarm, this.taken.subscribe()).await;
+                }
             }));
         };
         // As long as the same peer is connected by an address that we were told to call,

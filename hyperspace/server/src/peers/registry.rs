@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::Instant;
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 /// Events that a slow listener may fall behind before it misses some.
 const EVENTS: usize = 1024;
@@ -76,6 +77,15 @@ impl Registry {
             }
         };
         connected.values().map(describe).collect()
+    }
+
+    /// Ready when the peer `key` is connected. `events` are those since it was lost.
+    pub(super) async fn returned(&self, key: Key, mut events: broadcast::Receiver<SwarmEvent>) {
+        while !self.connected.lock().contains_key(&key) {
+            if let Err(RecvError::Closed) = events.recv().await {
+                return;
+            }
+        }
     }
 
     /// A connection to `peer` is open.

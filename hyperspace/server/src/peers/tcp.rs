@@ -1,7 +1,7 @@
 //! Listening, and calling.
 
 use super::connection::Ended;
-use super::{Inner, MAX_ADDRESSES};
+use super::{ANSWER, Inner, MAX_ADDRESSES, RETURN};
 use crate::networker::PeerAddress;
 use hyperspace_api::{CoreError, Key};
 use parking_lot::Mutex;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 const KIND: &str = "tcp";
@@ -22,9 +22,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// A connection that lasted so long was a good one: that it broke says nothing of the next.
 const LASTED: Duration = Duration::from_secs(1);
-/// So long after a good connection was lost, the peer may be back with the next call: what
-/// only peers have is waited for.
-const RETURN: Duration = Duration::from_secs(10);
 /// The pause after a caller could not be taken, since the system has no more descriptors:
 /// no event tells when it has.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -39,30 +36,43 @@ pub(super) struct Called {
 #[derive(Clone)]
 enum State {
     /// The first one is under way.
-    First,
+    First {
+        since: Instant,
+    },
     Connected(Key),
-    /// It was a moment ago, and is called again.
-    Lost(String),
+    /// It was until then, and is called again.
+    Lost {
+        since: Instant,
+        error: String,
+    },
     Failed(String),
 }
 
 impl State {
     fn is_tried(&self) -> bool {
-        !matches!(self, Self::First)
+        !matches!(self, Self::First { .. })
     }
 
-    /// May somebody be there soon?
+    /// Until when somebody may be there soon.
+    fn hope(&self) -> Option<Instant> {
+        match self {
+            Self::First { since } => Some(*since + ANSWER),
+            Self::Lost { since, .. } => Some(*since + RETURN),
+            Self::Connected(_) | Self::Failed(_) => None,
+        }
+    }
+
     fn is_hopeful(&self) -> bool {
-        matches!(self, Self::First | Self::Lost(_))
+        self.hope().is_some_and(|until| Instant::now() < until)
     }
 }
 
 impl Called {
     pub(super) fn describe(&self, address: &str) -> PeerAddress {
         let (connected, error) = match self.state.borrow().clone() {
-            State::First => (None, None),
+            State::First { .. } => (None, None),
             State::Connected(key) => (Some(key), None),
-            State::Lost(error) | State::Failed(error) => (None, Some(error)),
+            State::Lost { error, .. } | State::Failed(error) => (None, Some(error)),
         };
         PeerAddress { address: address.to_owned(), connected, error }
     }
@@ -113,16 +123,34 @@ impl Inner {
         if called.len() >= MAX_ADDRESSES {
             return Err(CoreError::Invalid(format!("At most {MAX_ADDRESSES} addresses can be called")));
         }
-        let (tell, state) = watch::channel(State::First);
+        let (tell, state) = watch::channel(State::First { since: Instant::now() });
+        let hoping = state.clone();
         let stop = self.stop.child_token();
         called.insert(address.to_owned(), Called { state, stop: stop.clone() });
         drop(called);
         self.look_for_hope();
         let (inner, address) = (self.clone(), address.to_owned());
         self.tasks.spawn(stop.run_until_cancelled_owned(async move {
-            inner.keep_calling(&address, &tell).await;
+            tokio::join!(inner.keep_calling(&address, &tell), inner.give_up_hope(hoping));
         }));
         Ok(())
+    }
+
+    /// Looks again whenever the hope for an address may have ended by itself.
+    async fn give_up_hope(&self, mut state: watch::Receiver<State>) {
+        loop {
+            let until = state.borrow_and_update().hope();
+            let ends = async {
+                match until.filter(|until| Instant::now() < *until) {
+                    Some(until) => sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = ends => self.look_for_hope(),
+                changed = state.changed() => if changed.is_err() { return },
+            }
+        }
     }
 
     /// Looks whether somebody may be there soon. Till then, nothing that only peers have is
@@ -163,7 +191,7 @@ impl Inner {
             let over = || {
                 if began.lock().is_some_and(|began| began.elapsed() >= LASTED) {
                     was_good.store(true, Ordering::Relaxed);
-                    tell(State::Lost("the peer hung up".to_owned()));
+                    tell(State::Lost { since: Instant::now(), error: "the peer hung up".to_owned() });
                 }
             };
             let error = match self.call_once(address, connected, over).await {
@@ -184,8 +212,10 @@ impl Inner {
                 lost = Some(Instant::now());
             }
             tracing::debug!(address, error, ?pause, "calling again later");
-            let hope = lost.is_some_and(|lost| lost.elapsed() < RETURN);
-            tell(if hope { State::Lost(error) } else { State::Failed(error) });
+            tell(match lost.filter(|lost| lost.elapsed() < RETURN) {
+                Some(since) => State::Lost { since, error },
+                None => State::Failed(error),
+            });
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
