@@ -209,3 +209,17 @@ async fn suspended_all_streams_are_given_up_and_nothing_more_is_sent() {
     let (heard, from) = soon(datagrams.recv()).await.expect("it comes");
     assert_eq!((&heard[..], from), (&b"hello"[..], here.local_addr()));
 }
+
+/// Whoever gets through a firewall has just opened the socket for it.
+#[tokio::test]
+async fn a_datagram_can_leave_as_soon_as_a_socket_is_there() {
+    let (udx, other) = (Udx::new(), Udx::new());
+    let (there, mut datagrams) = other.bind(loopback()).expect("a socket");
+    for ttl in [None, Some(5)] {
+        let (here, _) = udx.bind(loopback()).expect("a socket");
+        // Nothing has been waited for.
+        here.try_send_to(b"first", there.local_addr(), ttl).expect("there is room");
+        let (heard, from) = soon(datagrams.recv()).await.expect("it comes");
+        assert_eq!((&heard[..], from), (&b"first"[..], here.local_addr()));
+    }
+}

@@ -154,9 +154,10 @@ impl Io {
         self.socket.async_io(Interest::WRITABLE, || self.send_one(datagram, to, ttl)).await
     }
 
-    /// The same, if there is room for it now.
+    /// The same, if there is room for it now. The system itself is asked: of a socket that was
+    /// opened just now, tokio does not know yet that there is.
     pub(super) fn try_send_one(&self, datagram: &[u8], to: SocketAddr, ttl: Option<u32>) -> io::Result<()> {
-        self.socket.try_io(Interest::WRITABLE, || self.send_one(datagram, to, ttl))
+        self.send_one(datagram, to, ttl)
     }
 
     fn send_one(&self, datagram: &[u8], to: SocketAddr, ttl: Option<u32>) -> io::Result<()> {
