@@ -11,6 +11,11 @@ use std::path::{Component, Path, PathBuf};
 /// The folder at the mount's root that shows any drive by its key.
 pub const NETWORK: &str = "Network";
 
+/// Is `path` the same as `folder`, or inside it? Both are of one drive.
+pub(crate) fn is_within(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// `path` from the working directory, without `.` and `..`.
 pub fn absolute(path: &Path) -> Result<PathBuf, ServiceError> {
     let mut out = if path.is_absolute() {

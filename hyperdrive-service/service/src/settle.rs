@@ -1,10 +1,13 @@
 //! The client beside the mount: each sees what the other has written.
 //!
 //! A mount commits what was written through it by itself, within moments; a command
-//! that comes sooner asks for it, by syncing a folder of the drive that it is about.
+//! that comes sooner asks for it, by syncing a folder of the drive that it is about. Drives of
+//! others are left alone: nothing is written to them, and their folders may have to be waited
+//! for.
 
-use crate::{HyperdriveClient, ServiceError, Target, setup};
+use crate::{HyperdriveClient, ServiceError, Target, paths, setup};
 use futures::future::join_all;
+use hyperdrive::MountEntry;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,7 +28,7 @@ impl HyperdriveClient {
     pub async fn settle_target(&self, target: &Target) {
         let folders = match target {
             Target::Path(path) => match self.in_drive(path) {
-                Ok(path) => vec![self.in_mount(&path)],
+                Ok(path) => vec![self.folder_of_ours(&path).await],
                 Err(_) => return,
             },
             Target::Key(key) if *key == self.root().key() => vec![self.mnt().to_owned()],
@@ -33,7 +36,7 @@ impl HyperdriveClient {
                 // That the root drive cannot be read is for the command to find.
                 let mounts = self.root().mounts(false).await.unwrap_or_default();
                 let its = mounts.into_iter().filter(|mount| mount.key == *key && mount.version.is_none());
-                its.map(|mount| self.in_mount(&mount.path)).collect()
+                join_all(its.map(async |mount| self.folder_of_ours(&mount.path).await)).await
             }
         };
         self.sync(folders).await;
@@ -41,7 +44,7 @@ impl HyperdriveClient {
 
     /// The same for drives mounted at these paths of the root drive.
     pub(crate) async fn settle_mounts(&self, paths: impl Iterator<Item = &str>) {
-        self.sync(paths.map(|path| self.in_mount(path)).collect()).await;
+        self.sync(join_all(paths.map(async |path| self.folder_of_ours(path).await)).await).await;
     }
 
     /// Commits everything, to the server and to its disk, and lets the mount see it.
@@ -54,8 +57,31 @@ impl HyperdriveClient {
     /// The same after a change at `path` of the root drive.
     pub(crate) async fn flush_at(&self, path: &str) -> Result<(), ServiceError> {
         self.drives().flush_all().await?;
-        self.sync(vec![self.in_mount(path)]).await;
+        self.sync(vec![self.folder_of_ours(path).await]).await;
         Ok(())
+    }
+
+    /// `path` in the mount; if it lies in a drive that we cannot write, the folder where that
+    /// is mounted.
+    async fn folder_of_ours(&self, path: &str) -> PathBuf {
+        let (mut drive, mut at, mut rest) = (self.root().clone(), String::new(), path.to_owned());
+        // That something cannot be read is for the command to find.
+        while let Ok(mounts) = drive.mounts(false).await {
+            let on_the_way = |mount: &&MountEntry| paths::is_within(&rest, &mount.path);
+            let Some(mount) = mounts.iter().filter(on_the_way).min_by_key(|mount| mount.path.len()) else {
+                break;
+            };
+            match self.drives().open(mount.key, mount.version).await {
+                Ok(mounted) if mounted.writable() => drive = mounted,
+                _ => {
+                    let above = mount.path.rsplit_once('/').map_or("", |(above, _)| above);
+                    return self.in_mount(&format!("{at}{above}"));
+                }
+            }
+            at.push_str(&mount.path);
+            rest.replace_range(..mount.path.len(), "");
+        }
+        self.in_mount(path)
     }
 
     fn in_mount(&self, path: &str) -> PathBuf {
@@ -69,7 +95,11 @@ impl HyperdriveClient {
         }
         let syncs = folders.into_iter().map(|folder| tokio::task::spawn_blocking(move || sync(&folder)));
         let Ok(done) = tokio::time::timeout(PATIENCE, join_all(syncs)).await else {
-            return tracing::warn!("the mount does not answer");
+            let (mnt, waited) = (self.mnt().display(), PATIENCE.as_secs());
+            return tracing::warn!(
+                "the mount at {mnt} has not answered for {waited} seconds: \
+                 what was just written there, or here, may not be seen by the other yet"
+            );
         };
         let errors = done.into_iter().filter_map(|done| done.map_err(io::Error::other).flatten().err());
         for error in errors {
@@ -82,7 +112,10 @@ impl HyperdriveClient {
                         "the mount at {mnt} is dead; to replace it: hyperdrive start --force"
                     );
                 }
-                _ => tracing::warn!("the mount could not be brought up to date: {error}"),
+                _ => tracing::warn!(
+                    "what was just written at {} is not committed yet, and not seen here: {error}",
+                    self.mnt().display()
+                ),
             }
         }
     }

@@ -8,6 +8,7 @@ use hyperspace_api::{Core, CoreInfo, Peer};
 use hyperspace_client::RemoteHypercore;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Drives that are looked at side by side.
 const DRIVES_AT_ONCE: usize = 64;
@@ -93,6 +94,10 @@ impl From<Peer> for PeerStats {
     }
 }
 
+/// How long peers have to say what a drive's content is called, and twice as long to say what is
+/// mounted in it. What is here is told anyway.
+const BRIEFLY: Duration = Duration::from_secs(1);
+
 async fn core_stats(core: &impl Core) -> Result<CoreStats, ServiceError> {
     let info = core.info().await?;
     let CoreInfo { length, byte_length, contiguous_length, disk_bytes, .. } = info;
@@ -125,10 +130,11 @@ pub(crate) async fn drive_stats(drive: &RemoteDrive) -> Result<DriveStats, Servi
 /// `None` for a drive that nobody has sent us yet (its content has no name), and for a
 /// core that holds none.
 async fn content_core(drive: &RemoteDrive) -> Result<Option<RemoteHypercore>, ServiceError> {
-    match drive.content_core().await {
-        Ok(core) => Ok(Some(core)),
-        Err(e) if matches!(e.errno(), libc::ETIMEDOUT | libc::EOPNOTSUPP) => Ok(None),
-        Err(e) => Err(e.into()),
+    match tokio::time::timeout(BRIEFLY, drive.content_core()).await {
+        Ok(Ok(core)) => Ok(Some(core)),
+        Ok(Err(e)) if matches!(e.errno(), libc::ETIMEDOUT | libc::EOPNOTSUPP) => Ok(None),
+        Ok(Err(e)) => Err(e.into()),
+        Err(_) => Ok(None),
     }
 }
 
@@ -140,10 +146,11 @@ impl HyperdriveClient {
         let drive = &located.drive;
         let mut stats = Stats::default();
         let mut drives = vec![("/".to_owned(), drive.clone())];
-        let mounts = match drive.mounts(true).await {
-            Ok(mounts) => mounts,
-            Err(e) if e.errno() == libc::ETIMEDOUT => Vec::new(),
-            Err(e) => return Err(e.into()),
+        let mounts = match tokio::time::timeout(2 * BRIEFLY, drive.mounts(true)).await {
+            Ok(Ok(mounts)) => mounts,
+            Ok(Err(e)) if e.errno() == libc::ETIMEDOUT => Vec::new(),
+            Ok(Err(e)) => return Err(e.into()),
+            Err(_) => Vec::new(),
         };
         if let Target::Path(path) = target {
             let path = self.in_drive(path)?;

@@ -6,14 +6,21 @@ use crate::path::{join, key_of, path_of};
 use crate::view::Item;
 use crate::{DriveError, Entry, Stat};
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use hyperspace_api::{Core, Corestore, Key};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Mounts on the way to one path.
 const HOPS_MAX: usize = 64;
 /// Mounts that one listing may find: drives that mount each other crosswise have no end
 /// of them.
 const LISTED_MAX: usize = 65_536;
+
+/// Drives that are asked at a time what is mounted in them,
+const AT_ONCE: usize = 64;
+/// and how long each has to say so.
+const BRIEFLY: Duration = Duration::from_secs(1);
 
 /// Where a path leads.
 #[derive(Clone)]
@@ -237,32 +244,54 @@ impl<S: Corestore> Drive<S> {
     }
 
     /// What is mounted in this drive, sorted by path; with `recursive` also what is
-    /// mounted in those drives, and so on. Drives that nobody has now are listed, but
-    /// not looked into; a drive within itself ends.
+    /// mounted in those drives, and so on. Drives that do not say so within a second are
+    /// listed, but not looked into; a drive within itself ends.
     pub async fn mounts(&self, recursive: bool) -> Result<Vec<MountEntry>, DriveError> {
         let mut found = Vec::new();
         let own = (self.key(), self.checked_out());
-        let mut stack = vec![(self.clone(), String::new(), vec![own])];
-        while let Some((drive, prefix, passed)) = stack.pop() {
-            let view = match drive.inner.view().await {
-                Err(error) if error.is_transient() && !prefix.is_empty() => continue,
-                view => view?,
-            };
-            for (at, mount) in view.mounts().await?.under("") {
-                let outside = join(&prefix, at);
-                found.push(MountEntry { path: path_of(&outside), key: mount.key, version: mount.version });
-                let name = (mount.key, mount.version);
-                if found.len() > LISTED_MAX {
-                    return Err(DriveError::Loop(path_of(&outside)));
-                }
-                if recursive && !passed.contains(&name) {
-                    let mounted = drive.drives.open(mount.key, mount.version).await?;
-                    stack.push((mounted, outside, [passed.as_slice(), &[name]].concat()));
+        let mut level = vec![(self.clone(), String::new(), vec![own])];
+        // One level after the other, so that those who say nothing are waited for together.
+        while !level.is_empty() {
+            let tables = stream::iter(level).map(async |(drive, prefix, passed)| {
+                let mounts = drive.own_mounts(!prefix.is_empty()).await?;
+                Ok::<_, DriveError>((drive, prefix, passed, mounts))
+            });
+            let tables: Vec<_> = tables.buffered(AT_ONCE).try_collect().await?;
+            level = Vec::new();
+            for (drive, prefix, passed, mounts) in tables {
+                for (at, key, version) in mounts {
+                    let outside = join(&prefix, &at);
+                    found.push(MountEntry { path: path_of(&outside), key, version });
+                    if found.len() > LISTED_MAX {
+                        return Err(DriveError::Loop(path_of(&outside)));
+                    }
+                    if recursive && !passed.contains(&(key, version)) {
+                        let mounted = drive.drives.open(key, version).await?;
+                        level.push((mounted, outside, [passed.as_slice(), &[(key, version)]].concat()));
+                    }
                 }
             }
         }
         found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
+    }
+
+    /// What is mounted in this very drive, and where; with `briefly`, nothing if that is not
+    /// known soon.
+    async fn own_mounts(&self, briefly: bool) -> Result<Vec<(String, Key, Option<u64>)>, DriveError> {
+        let read = async {
+            let view = self.inner.view().await?;
+            let mounts = view.mounts().await?;
+            Ok(mounts.under("").map(|(at, mount)| (at.to_owned(), mount.key, mount.version)).collect())
+        };
+        if !briefly {
+            return read.await;
+        }
+        match tokio::time::timeout(BRIEFLY, read).await {
+            Ok(Err(error)) if error.is_transient() => Ok(Vec::new()),
+            Err(_) => Ok(Vec::new()),
+            Ok(read) => read,
+        }
     }
 }
 

@@ -24,8 +24,9 @@ pub(super) const KIND: &str = "udx";
 const MAX_PEERS: usize = 256;
 /// So many are dialled at a time: a dial is little more than waiting.
 const MAX_PARALLEL: usize = 16;
-/// How long the DHT has to be told that we are gone.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// How long the DHT has to be told that we are gone; and how long if nobody answers there.
+const FAREWELL: Duration = Duration::from_secs(2);
+const SHORT_FAREWELL: Duration = Duration::from_millis(250);
 
 /// Our place in the swarm.
 pub(super) struct InSwarm {
@@ -211,13 +212,15 @@ impl Taking {
                 Event::Banned(key) => tracing::info!(peer = %Key::from(key), "a peer is not dialled again"),
             }
         }
+        let status = endpoint.status();
+        let patience = if status.online && status.known > 0 { FAREWELL } else { SHORT_FAREWELL };
         let farewell = async {
             // What happens meanwhile is nobody's business any more.
             let rest = async { while events.next().await.is_some() {} };
             tokio::join!(taking.swarm.close(), rest);
             endpoint.close().await;
         };
-        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+        if tokio::time::timeout(patience, farewell).await.is_err() {
             tracing::info!("the DHT was not told in time that we are gone: it forgets us in a while");
         }
     }
