@@ -19,7 +19,7 @@ pub(crate) fn by(network: RemoteNetworker) -> Others<RemoteHypercore> {
 }
 
 /// Has peers of a topic looked for, unless the user has configured it otherwise.
-pub(crate) async fn find(network: &RemoteNetworker, topic: DiscoveryKey) {
+async fn find(network: &RemoteNetworker, topic: DiscoveryKey) {
     let config = NetworkConfig {
         announce: Some(false),
         lookup: Some(true),

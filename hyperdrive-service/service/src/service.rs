@@ -7,7 +7,7 @@ use hyperdrive::{CommitPolicy, DriveError, DriveOptions, Drives};
 use hyperdrive_fuse::fs::{Filesystem, types::FsOptions};
 use hyperdrive_fuse::{MountError, MountOptions, Mounted};
 use hyperspace_api::{CoreError, Key};
-use hyperspace_client::{Endpoint, HyperspaceClient, RemoteCorestore, RemoteNetworker};
+use hyperspace_client::{Endpoint, HyperspaceClient, RemoteCorestore};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -69,7 +69,7 @@ pub struct Service {
     mnt: PathBuf,
     mounted: Option<Mount>,
     replaced: Option<Key>,
-    _networking: AbortOnDropHandle<()>,
+    _opening: AbortOnDropHandle<()>,
 }
 
 /// The root drive as a folder.
@@ -119,9 +119,8 @@ impl Service {
         if config != saved {
             config.save(&options.config_dir)?;
         }
-        let networking = tokio::spawn(find_peers_of_mounts(rpc.network(), drives.clone(), root.clone()));
-        let networking = AbortOnDropHandle::new(networking);
-        Ok(Self { rpc, drives, root, mnt, mounted, replaced, _networking: networking })
+        let opening = AbortOnDropHandle::new(tokio::spawn(open_mounts(drives.clone(), root.clone())));
+        Ok(Self { rpc, drives, root, mnt, mounted, replaced, _opening: opening })
     }
 
     /// The root drive.
@@ -235,30 +234,20 @@ fn advice(error: &MountError, mnt: &Path) -> String {
     }
 }
 
-/// Looks for peers of the root drive and of everything mounted in it that was made
-/// elsewhere, unless the user configured them otherwise. Lasts as long as the service.
-async fn find_peers_of_mounts(network: RemoteNetworker, drives: Drives<RemoteCorestore>, root: RemoteDrive) {
+/// Opens whatever is mounted in the root drive: that has peers looked for of what others write,
+/// unless the user configured them otherwise. Lasts as long as the service.
+async fn open_mounts(drives: Drives<RemoteCorestore>, root: RemoteDrive) {
     let mut changes = root.changes();
     loop {
-        let mut topics = Vec::new();
-        if !root.writable() {
-            topics.push(root.discovery_key());
-        }
         match root.mounts(false).await {
             Ok(mounts) => {
                 for mount in mounts {
-                    // One of ours that is not seeded is nobody's business.
-                    match drives.open(mount.key, None).await {
-                        Ok(drive) if !drive.writable() => topics.push(drive.discovery_key()),
-                        Ok(_) => {}
-                        Err(e) => tracing::debug!("the drive {} cannot be opened: {e}", mount.key),
+                    if let Err(e) = drives.open(mount.key, None).await {
+                        tracing::debug!("the drive {} cannot be opened: {e}", mount.key);
                     }
                 }
             }
             Err(e) => tracing::debug!("the mounts of the root drive are not known: {e}"),
-        }
-        for topic in topics {
-            others::find(&network, topic).await;
         }
         if let Err(tokio::sync::broadcast::error::RecvError::Closed) = changes.recv().await {
             return;
