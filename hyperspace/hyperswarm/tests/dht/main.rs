@@ -1,5 +1,6 @@
 //! Nodes of the DHT in a simulated network: no socket, no real time.
 
+mod amplification;
 mod announcing;
 mod hostile;
 mod lookups;
