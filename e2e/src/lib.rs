@@ -12,6 +12,7 @@
 //! * [`far`]: reading from the far end of such a line.
 //! * [`idle`]: a server with topics and peers, in a DHT of their own.
 //! * [`dht`]: a DHT of real nodes on loopback; [`echo`]: connections on which all comes back.
+//! * [`garbage`]: strangers at every port of processes that serve others.
 //! * [`internet`]: machines in network namespaces, and routers that translate addresses.
 //! * [`shell`], [`node`]: programs run to their end; [`told`]: one that does what it is told.
 //! * [`tree`]: generated folders of files, and what two folders differ in.
@@ -24,6 +25,7 @@ mod clock;
 pub mod dht;
 pub mod echo;
 pub mod far;
+pub mod garbage;
 pub mod idle;
 pub mod internet;
 pub mod link;

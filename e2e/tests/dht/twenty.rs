@@ -21,7 +21,7 @@ const TOPIC: [u8; 32] = [20; 32];
 /// Somebody in the network who keeps nothing for others.
 enum Guest {
     Ours { endpoint: Endpoint, serving: Option<Serving> },
-    Npm(Told),
+    Npm(Box<Told>),
 }
 
 /// Guests are told apart by the seeds of their keys.
@@ -54,7 +54,7 @@ impl Guest {
     }
 
     async fn npm(bootstrap: SocketAddrV4) -> Self {
-        Self::Npm(Told::start(&["net/dht-peer.js", "visit", &bootstrap.port().to_string()]).await)
+        Self::Npm(Box::new(Told::start(&["net/dht-peer.js", "visit", &bootstrap.port().to_string()]).await))
     }
 
     /// Announces itself; gives how many nodes keep that.

@@ -8,12 +8,14 @@
 //! bench link [--alternations N]
 //! bench udx [--scale S] [--alternations N]
 //! bench idle [--alternations N]
+//! bench garbage [--scale S]
 //! ```
 //!
 //! Nothing here passes or fails by time; an operation that fails is an error, or, with
 //! a peer that cannot do it, a dash.
 
 mod fuse;
+mod garbage;
 mod idle;
 mod link;
 mod replicate;
@@ -69,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         Some("replicate") => replicate::run(plan(arguments)?),
         Some("udx") => udx::run(plan(arguments)?),
         Some("idle") => idle::run(plan(arguments)?),
+        Some("garbage") => garbage::run(plan(arguments)?),
         // What `rpc` starts as a process of its own, as it starts Node's driver.
         Some("rpc-driver") => {
             let socket = PathBuf::from(arguments.next().context("the server's socket")?);
@@ -76,6 +79,6 @@ fn main() -> anyhow::Result<()> {
         }
         // What `udx` starts likewise.
         Some("udx-peer") => udx_peer::run(arguments),
-        _ => bail!("usage: bench rpc|fuse|replicate|link|udx|idle [--scale S] [--alternations N]"),
+        _ => bail!("usage: bench rpc|fuse|replicate|link|udx|idle|garbage [--scale S] [--alternations N]"),
     }
 }
