@@ -1,6 +1,6 @@
 //! One HRPC connection: many calls at a time over one stream.
 //!
-//! A call takes an id from the [`slots`], queues its frame in the [`outbox`] and
+//! A [call](calling) takes an id from the [`slots`], queues its frame in the [`outbox`] and
 //! waits. Who writes and who reads is decided by [`io`]: usually one task, but a
 //! caller that is alone does both itself, since waking another thread costs more
 //! than the call. Replies are taken in by the batch.
@@ -8,30 +8,25 @@
 //! Bounds: [`Limits`]. A peer that sends what is not HRPC ends the connection and
 //! nothing else.
 
+mod calling;
 mod io;
 mod outbox;
+mod reading;
 mod slots;
 pub(crate) mod socket;
 
 pub(crate) use outbox::{BY_REFERENCE, Outbox};
+pub(crate) use reading::unshare;
 pub(crate) use slots::{Completion, Farewell, Outcome};
 
-use crate::error::from_rpc;
-use bytes::{Bytes, BytesMut};
 use hyperspace_api::CoreError;
-use hyperspace_schema::frame::{self, Decoder, Frame, Kind};
-use hyperspace_schema::messages::RpcError;
-use hyperspace_schema::methods::{Event, Method};
+use hyperspace_schema::methods::Event;
 use parking_lot::{Mutex, MutexGuard};
-use prost::Message;
+use reading::Reader;
 use slots::{Action, Slots};
 use socket::Socket;
-use std::future::Future;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
-use std::time::Instant;
 use tokio::sync::Notify;
 
 /// What a connection may hold.
@@ -88,15 +83,6 @@ struct State {
     dead: Option<Arc<str>>,
 }
 
-/// What only the thread that holds the [`Role`] touches.
-struct Reader {
-    scratch: Vec<u8>,
-    input: BytesMut,
-    decoder: Decoder,
-    batch: Vec<(Frame, Outcome)>,
-    actions: Vec<Action>,
-}
-
 /// A connection. Ends when the peer ends it, sends garbage, or [`Mux::shutdown`].
 pub(crate) struct Mux {
     socket: Arc<Socket>,
@@ -112,9 +98,6 @@ pub(crate) struct Mux {
     /// Told once, when the connection ends.
     ended: tokio_util::sync::CancellationToken,
 }
-
-/// Bytes taken from the socket with one read.
-const READ: usize = 256 * 1024;
 
 /// With at most this many calls in flight a caller writes its own frame at once;
 /// with more, frames are left to be coalesced.
@@ -136,13 +119,7 @@ impl Mux {
                 rhythm: io::Rhythm::default(),
                 dead: None,
             }),
-            reader: Mutex::new(Reader {
-                scratch: vec![0; READ],
-                input: BytesMut::new(),
-                decoder: Decoder::new(limits.max_frame),
-                batch: Vec::new(),
-                actions: Vec::new(),
-            }),
+            reader: Mutex::new(Reader::new(limits.max_frame)),
             limits,
             events,
             kick: Notify::new(),
@@ -154,126 +131,10 @@ impl Mux {
         mux
     }
 
-    /// Calls `M` and waits for its answer. Dropping the future gives up, and says
-    /// `farewell`. `slow` calls usually wait for something other than the server.
-    pub async fn call<M: Method>(
-        self: &Arc<Self>,
-        request: &M::Request,
-        farewell: Option<Farewell>,
-        slow: bool,
-    ) -> Result<M::Response, CallError> {
-        let encode = |out: &mut Outbox, id| out.push(|to| frame::request::<M>(to, id, request));
-        self.call_with::<M>(farewell, slow, encode).await
-    }
-
-    /// [`call`](Self::call) with the frame written by `encode`.
-    pub async fn call_with<M: Method>(
-        self: &Arc<Self>,
-        farewell: Option<Farewell>,
-        slow: bool,
-        encode: impl FnOnce(&mut Outbox, u64),
-    ) -> Result<M::Response, CallError> {
-        self.admit().await;
-        let pending = self.begin(M::SERVICE, M::METHOD, farewell, slow, encode)?;
-        match pending.await {
-            Outcome::Reply(payload) => M::Response::decode(payload).map_err(|error| {
-                self.die(format!("the server's answer to {} cannot be read: {error}", M::NAME));
-                CallError::Lost
-            }),
-            Outcome::Failed(payload) => match RpcError::decode(payload) {
-                Ok(error) => Err(CallError::Refused(from_rpc(error))),
-                Err(error) => {
-                    self.die(format!("the server's error cannot be read: {error}"));
-                    Err(CallError::Lost)
-                }
-            },
-            Outcome::Lost => Err(CallError::Lost),
-        }
-    }
-
-    /// Waits until one more call is within the [`Limits`].
-    async fn admit(&self) {
-        loop {
-            if self.has_room(&self.state.lock()) {
-                return;
-            }
-            let room = self.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            if self.has_room(&self.state.lock()) {
-                return;
-            }
-            room.await;
-        }
-    }
-
     fn has_room(&self, state: &State) -> bool {
         state.dead.is_some()
             || (state.slots.in_flight() < self.limits.max_in_flight
                 && state.out.queued() <= self.limits.max_queued)
-    }
-
-    fn begin(
-        self: &Arc<Self>,
-        service: u64,
-        method: u64,
-        farewell: Option<Farewell>,
-        slow: bool,
-        encode: impl FnOnce(&mut Outbox, u64),
-    ) -> Result<Pending, CallError> {
-        let mut state = self.state.lock();
-        if state.dead.is_some() {
-            return Err(CallError::Lost);
-        }
-        let id = state.slots.insert(service, method, slow);
-        encode(&mut state.out, id);
-        let alone = !slow && state.slots.quick() == 1;
-        if alone {
-            state.slots.start_clock(id, Instant::now());
-        }
-        let pending = Pending { mux: self.clone(), id, farewell, ended: false };
-        self.send(state, if alone { io::Made::Alone(id) } else { io::Made::Among });
-        Ok(pending)
-    }
-
-    /// Makes calls whose outcomes `to` gets, as many as are possible without waiting;
-    /// returns how many.
-    pub fn call_later<M: Method>(
-        &self,
-        requests: impl Iterator<Item = (M::Request, [u64; 2])>,
-        to: &Weak<dyn Completion>,
-    ) -> usize {
-        let mut state = self.state.lock();
-        let mut made = 0;
-        for (request, token) in requests {
-            if state.dead.is_some() || !self.has_room(&state) {
-                break;
-            }
-            let id = state.slots.insert_callback(M::SERVICE, M::METHOD, to.clone(), token);
-            state.out.push(|out| frame::request::<M>(out, id, &request));
-            made += 1;
-        }
-        if made > 0 {
-            self.send(state, io::Made::Last);
-        }
-        made
-    }
-
-    /// Calls `M` without wanting an answer.
-    pub fn tell<M: Method>(&self, request: &M::Request) {
-        self.tell_with(|out| frame::request::<M>(out, 0, request));
-    }
-
-    fn tell_with(&self, encode: impl FnOnce(&mut BytesMut)) {
-        let mut state = self.state.lock();
-        if state.dead.is_none() {
-            state.out.push(encode);
-            self.send(state, io::Made::Among);
-        }
-    }
-
-    fn say(&self, farewell: Farewell) {
-        self.tell_with(|out| (farewell.encode)(out, farewell.args));
     }
 
     /// Why the connection ended, if it has.
@@ -363,145 +224,4 @@ impl Mux {
         }
         state
     }
-
-    /// Reads once, and hands out what came. `None`: nothing there.
-    fn read(&self, reader: &mut Reader) -> Option<()> {
-        use std::io::ErrorKind::{Interrupted, WouldBlock};
-        let read = match self.socket.read(&mut reader.scratch) {
-            Ok(0) if reader.input.is_empty() => Err("the server closed the connection".to_owned()),
-            Ok(0) => Err("the server closed the connection within a message".to_owned()),
-            Ok(read) => Ok(read),
-            Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => return None,
-            Err(error) => Err(format!("the connection failed: {error}")),
-        };
-        let taken = read.and_then(|read| {
-            reader.input.extend_from_slice(&reader.scratch[..read]);
-            self.take_in(reader)
-        });
-        if let Err(reason) = taken {
-            self.die(reason);
-        }
-        Some(())
-    }
-
-    fn take_in(&self, reader: &mut Reader) -> Result<(), String> {
-        let garbage = |error: &dyn std::fmt::Display| format!("the server does not speak HRPC: {error}");
-        while let Some(frame) = reader.decoder.next(&mut reader.input).map_err(|e| garbage(&e))? {
-            match frame.kind {
-                Kind::Response | Kind::Error => {
-                    let outcome = if frame.kind == Kind::Response { Outcome::Reply } else { Outcome::Failed };
-                    let outcome = outcome(frame.payload.clone());
-                    reader.batch.push((frame, outcome));
-                }
-                Kind::Request => {
-                    self.settle(reader).map_err(|e| garbage(&e))?;
-                    match Event::decode(frame.service, frame.method, frame.payload) {
-                        Ok(event) => (self.events)(event),
-                        // A newer server may have events that we do not know.
-                        Err(hyperspace_schema::methods::DecodeError::UnknownMethod { .. }) => {}
-                        Err(error) => return Err(garbage(&error)),
-                    }
-                    if frame.id != 0 {
-                        let (service, method, id) = (frame.service, frame.method, frame.id);
-                        self.tell_with(|out| {
-                            let nothing = hyperspace_schema::messages::Void {};
-                            frame::encode(out, Kind::Response, service, method, id, &nothing);
-                        });
-                    }
-                }
-                Kind::Unassigned => {}
-            }
-        }
-        self.settle(reader).map_err(|e| garbage(&e))
-    }
-
-    /// Hands out the replies of a batch under one lock.
-    fn settle(&self, reader: &mut Reader) -> Result<(), slots::Unasked> {
-        if reader.batch.is_empty() {
-            return Ok(());
-        }
-        let mut failure = None;
-        {
-            let mut state = self.state.lock();
-            if state.dead.is_some() {
-                reader.batch.clear();
-                return Ok(());
-            }
-            let crowded = !self.has_room(&state);
-            for (frame, outcome) in reader.batch.drain(..) {
-                match state.slots.settle(frame.id, frame.service, frame.method, outcome) {
-                    Ok((action, started)) => {
-                        if let Some(started) = started {
-                            state.rhythm.answered(started.elapsed());
-                        }
-                        reader.actions.push(action);
-                    }
-                    Err(unasked) => failure = failure.or(Some(unasked)),
-                }
-            }
-            if crowded && self.has_room(&state) {
-                self.room.notify_waiters();
-            }
-        }
-        for action in reader.actions.drain(..) {
-            self.act(action);
-        }
-        failure.map_or(Ok(()), Err)
-    }
-}
-
-/// A call that was made.
-struct Pending {
-    mux: Arc<Mux>,
-    id: u64,
-    farewell: Option<Farewell>,
-    ended: bool,
-}
-
-impl Future for Pending {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        let outcome = self.mux.state.lock().slots.poll(self.id, context.waker());
-        match outcome {
-            Some(outcome) => {
-                self.ended = true;
-                Poll::Ready(outcome)
-            }
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        let mut state = self.mux.state.lock();
-        let (say, later) = match self.farewell {
-            Some(farewell) if farewell.after_reply => {
-                if state.slots.was_granted(self.id) {
-                    (Some(farewell), None)
-                } else {
-                    (None, Some(farewell))
-                }
-            }
-            now => (now, None),
-        };
-        let granted = state.slots.was_granted(self.id);
-        let in_flight = state.slots.abandon(self.id, later);
-        drop(state);
-        if let Some(farewell) = say
-            && (in_flight || (granted && farewell.after_reply))
-        {
-            self.mux.say(farewell);
-        }
-    }
-}
-
-/// The payload of a reply that lives longer than the read buffer it came in: small
-/// ones are copied, so that a few bytes never hold a whole buffer.
-pub(crate) fn unshare(block: Bytes) -> Bytes {
-    if block.len() <= 16 * 1024 { Bytes::copy_from_slice(&block) } else { block }
 }

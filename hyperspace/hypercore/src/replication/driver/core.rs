@@ -1,32 +1,36 @@
 //! One core that is replicated: what happens to it is queued, and worked off in turns.
 
+mod acting;
+mod traffic;
+mod wanted;
+
+pub use traffic::{CoreTraffic, PeerTraffic};
+
 use super::Shared;
 use super::channel::Channel;
 use super::connection::Held;
-use super::extension::{Greetings, Registered, Reply};
+use super::extension::{Greetings, Registered};
 use super::pool::{Task, Turn};
 use super::timers::Alarm;
 use crate::core::LocalCore;
 use crate::replication::peer::PeerId;
-use crate::replication::replicator::{Action, Demand, DemandId, Options, Outcome, Replicator, Work};
-use crate::replication::wire::{Message, Sync};
+use crate::replication::replicator::{Demand, DemandId, Options, Outcome, Replicator};
+use crate::replication::wire::Message;
 use bytes::Bytes;
 use hyperspace_api::{Core, CoreError, Peer, Traffic};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::oneshot;
+use traffic::Snapshot;
 
 /// Messages that are looked at before what they brought is stored.
 const BATCH: usize = 512;
 
 /// Bytes of them, likewise.
 const BATCH_BYTES: usize = 4 << 20;
-
-/// How long a core is not flushed again after that failed.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Something that has happened.
 pub(super) enum Input {
@@ -97,42 +101,6 @@ struct State {
     alarm: Option<Instant>,
 }
 
-/// What came in, as it was when it was looked at last.
-#[derive(Clone, Debug, Default)]
-struct Snapshot {
-    total: Traffic,
-    peers: HashMap<PeerId, (Traffic, usize)>,
-    lies: u64,
-}
-
-/// What was exchanged about a core with one peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerTraffic {
-    /// Who.
-    pub peer: Peer,
-    /// What went there.
-    pub uploaded: Traffic,
-    /// What came from there.
-    pub downloaded: Traffic,
-    /// Requests that it gets at a time.
-    pub window: usize,
-}
-
-/// What was exchanged about a core since there is replication of its store.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CoreTraffic {
-    /// What went to all peers, those that are gone included.
-    pub uploaded: Traffic,
-    /// What came from them.
-    pub downloaded: Traffic,
-    /// Peers that lied.
-    pub lies: u64,
-    /// The peers that are there.
-    pub peers: Vec<PeerTraffic>,
-}
-
 impl ReplicatedCore {
     pub(super) fn new(core: LocalCore, shared: Arc<Shared>, past: CoreTraffic) -> Self {
         let options = Options { allow_push: shared.options.allow_push, seed: shared.next_seed() };
@@ -148,11 +116,7 @@ impl ReplicatedCore {
             extensions: Mutex::default(),
             greetings: Mutex::default(),
             uploaded: Mutex::new(past.uploaded),
-            downloaded: Mutex::new(Snapshot {
-                total: past.downloaded,
-                lies: past.lies,
-                ..Snapshot::default()
-            }),
+            downloaded: Mutex::new(Snapshot::of(&past)),
             past,
             followers: AtomicUsize::new(0),
             lookups: AtomicUsize::new(0),
@@ -207,43 +171,6 @@ impl ReplicatedCore {
     /// Its peers.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         self.peers.lock().values().map(|channel| channel.remote()).collect()
-    }
-
-    pub(crate) fn traffic(&self) -> CoreTraffic {
-        let downloaded = self.downloaded.lock().clone();
-        let peers = self.peers.lock();
-        CoreTraffic {
-            uploaded: *self.uploaded.lock(),
-            downloaded: downloaded.total,
-            lies: downloaded.lies,
-            peers: peers
-                .iter()
-                .map(|(id, channel)| {
-                    let (came, window) = downloaded.peers.get(id).copied().unwrap_or_default();
-                    PeerTraffic {
-                        peer: channel.remote(),
-                        uploaded: channel.uploaded(),
-                        downloaded: came,
-                        window,
-                    }
-                })
-                .collect(),
-        }
-    }
-
-    /// Wants something; dropped, no longer. `None` if the core is no longer replicated by
-    /// this.
-    pub(super) fn want(self: &Arc<Self>, demand: Demand) -> Option<Wanted> {
-        let token = self.tokens.fetch_add(1, Ordering::Relaxed);
-        let (done, outcome) = oneshot::channel();
-        self.wanted.store(true, Ordering::Release);
-        // First, so that the demand is not given up for want of peers.
-        self.shared.open_everywhere(self);
-        self.input(Input::Demand { token, demand, done }).then(|| Wanted {
-            core: self.clone(),
-            token,
-            outcome,
-        })
     }
 
     /// Counts one who follows the core, or one less.
@@ -316,97 +243,6 @@ impl ReplicatedCore {
         self.lookups.load(Ordering::Acquire) > 0 || self.shared.expected.load(Ordering::Acquire) > 0
     }
 
-    fn punish(&self, peer: PeerId, reason: &str) {
-        let channel = self.peers.lock().get(&peer).cloned();
-        if let Some(channel) = channel {
-            channel.connection.punish(reason);
-        }
-    }
-
-    /// Does what the replicator wants done.
-    fn act(self: &Arc<Self>, state: &mut State) {
-        let mut sends: Vec<(Arc<Channel>, Message)> = Vec::new();
-        while let Some(action) = state.replicator.poll() {
-            match action {
-                Action::Send { peer, message } => {
-                    let channel = match sends.last() {
-                        Some((channel, _)) if channel.peer == peer => Some(channel.clone()),
-                        _ => self.peers.lock().get(&peer).cloned(),
-                    };
-                    tracing::trace!(target: "hypercore::wire", core = %self.core.key(), peer, "sent {message}");
-                    sends.extend(channel.map(|channel| (channel, message)));
-                }
-                Action::Serve { peer, work } => self.serve(peer, work),
-                Action::Finish { demand, outcome } => {
-                    if let Some((token, done)) = state.waiters.remove(&demand) {
-                        state.demands.remove(&token);
-                        // Who waited may have given up.
-                        let _ = done.send(outcome);
-                    }
-                }
-                Action::Extension { peer, name, payload } => {
-                    self.extension(peer, &name, payload, state.replicator.remote(peer));
-                }
-                Action::Close { peer } => {
-                    // What was said before is still to arrive.
-                    send_all(&std::mem::take(&mut sends));
-                    let channel = self.peers.lock().get(&peer).cloned();
-                    if let Some(channel) = channel {
-                        channel.connection.link.close(&channel);
-                        channel.end();
-                    }
-                }
-                Action::Ban { peer, reason } => self.punish(peer, &reason),
-                Action::Flush => self.flush(),
-            }
-        }
-        send_all(&sends);
-    }
-
-    fn serve(&self, peer: PeerId, work: Work) {
-        let channel = self.peers.lock().get(&peer).cloned();
-        if let Some(channel) = channel
-            && let Err(error) = channel.ask(work)
-        {
-            channel.connection.punish(&error.to_string());
-        }
-    }
-
-    fn extension(&self, peer: PeerId, name: &str, payload: Bytes, remote: Option<Sync>) {
-        let Some(channel) = self.peers.lock().get(&peer).cloned() else { return };
-        let answerer = self.shared.answerers.lock().get(name).cloned();
-        if let Some(extension) = self.extensions.lock().get(name) {
-            extension.receive(channel.remote(), payload.clone());
-        }
-        if let Some(answerer) = answerer {
-            answerer.asked(&self.core, payload, Reply::new(channel, name, remote));
-        }
-    }
-
-    fn flush(self: &Arc<Self>) {
-        let core = Arc::downgrade(self);
-        let local = self.core.clone();
-        self.shared.runtime.spawn(async move {
-            if let Err(error) = local.flush().await {
-                tracing::warn!(core = %local.key(), "flushing for a peer: {error}");
-                // It is asked for again at once, which would be of no use.
-                tokio::time::sleep(AFTER_FAILURE).await;
-            }
-            if let Some(core) = core.upgrade() {
-                core.input(Input::Flushed);
-            }
-        });
-    }
-
-    /// Notes what came, for those who want to know.
-    fn note(&self, replicator: &Replicator) {
-        let peers = replicator.peers().filter_map(|id| Some((id, replicator.peer(id)?))).collect();
-        let (before, now) = (self.past.downloaded, replicator.downloaded());
-        let total = Traffic { blocks: before.blocks + now.blocks, bytes: before.bytes + now.bytes };
-        let lies = self.past.lies + replicator.lies();
-        *self.downloaded.lock() = Snapshot { total, peers, lies };
-    }
-
     /// Everything that is looked at after a turn.
     fn look(self: &Arc<Self>, state: &mut State, now: Instant) {
         let wanted = state.replicator.is_wanted();
@@ -434,18 +270,6 @@ fn count(counter: &AtomicUsize, more: bool) {
         counter.fetch_add(1, Ordering::AcqRel);
     } else {
         counter.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Sends messages, those for one peer after another in one go.
-fn send_all(sends: &[(Arc<Channel>, Message)]) {
-    for run in sends.chunk_by(|(a, _), (b, _)| a.peer == b.peer) {
-        let Some((channel, _)) = run.first() else { continue };
-        channel.connection.link.corked(&mut || {
-            for (channel, message) in run {
-                channel.send(message);
-            }
-        });
     }
 }
 
@@ -492,28 +316,5 @@ impl Task for ReplicatedCore {
 impl Alarm for ReplicatedCore {
     fn ring(self: Arc<Self>) {
         self.input(Input::Elapsed);
-    }
-}
-
-/// Something that is wanted of peers. Dropped, it is wanted no more.
-pub(crate) struct Wanted {
-    core: Arc<ReplicatedCore>,
-    token: u64,
-    outcome: oneshot::Receiver<Outcome>,
-}
-
-impl Wanted {
-    /// What came of it.
-    pub(crate) async fn outcome(mut self) -> Outcome {
-        (&mut self.outcome).await.unwrap_or(Outcome::Failed(CoreError::Closed))
-    }
-}
-
-impl Drop for Wanted {
-    fn drop(&mut self) {
-        // It costs little to take back what has come to its end.
-        if self.outcome.try_recv().is_err() {
-            self.core.input(Input::Cancel { token: self.token });
-        }
     }
 }

@@ -6,9 +6,11 @@
 //! work that takes time: it checks and stores everything that came since it was called last,
 //! with one commit, and asks for more. Call it where it may take its time.
 
+mod action;
 mod announce;
 mod arrive;
 mod conflict;
+mod consult;
 mod demand;
 mod flights;
 mod reorg;
@@ -16,113 +18,28 @@ mod seek;
 mod select;
 mod sync;
 mod timing;
+mod wanting;
 
+pub use action::{Action, Work};
 pub use demand::{Demand, DemandId, Outcome};
 
-use super::have::Has;
 use super::peer::{InFlight, Peer, PeerId};
-use super::wire::{Message, RequestMessage, Sync, Want};
+use super::wire::{Message, Sync};
 use crate::core::LocalCore;
-use bytes::Bytes;
 use demand::Demands;
-use hyperspace_api::{CoreError, Traffic};
+use hyperspace_api::Traffic;
 use reorg::Reorging;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Bytes that all peers of a core together may owe us.
 const MAX_IN_FLIGHT: u64 = 32 << 20;
 
-/// How long a core seems to want data after nobody does any more, so that who opens it again
-/// soon finds its peers still there.
-const LINGER: Duration = Duration::from_secs(20);
-
 /// How long a channel stays open of which neither side wants anything.
 const UNWANTED: Duration = Duration::from_secs(2);
 
-/// Blocks that are pushed at a time.
-const MAX_PUSHED: usize = 1024;
-
 /// How long storing is not tried again after it failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-
-/// Something to be done, by whoever drives the replicator.
-#[derive(Debug)]
-pub enum Action {
-    /// Send it.
-    Send {
-        /// To whom.
-        peer: PeerId,
-        /// What.
-        message: Message,
-    },
-    /// Answer it, when there is room: see [`upload`](super::upload).
-    Serve {
-        /// Whom.
-        peer: PeerId,
-        /// What it asks.
-        work: Work,
-    },
-    /// A demand has come to its end.
-    Finish {
-        /// Which.
-        demand: DemandId,
-        /// How.
-        outcome: Outcome,
-    },
-    /// An extension's message.
-    Extension {
-        /// From whom.
-        peer: PeerId,
-        /// Whose.
-        name: String,
-        /// What.
-        payload: Bytes,
-    },
-    /// Close the peer's channel: neither side wants anything.
-    Close {
-        /// Whose.
-        peer: PeerId,
-    },
-    /// The peer lies, or is broken: have nothing more to do with it.
-    Ban {
-        /// Which.
-        peer: PeerId,
-        /// What it did.
-        reason: String,
-    },
-    /// Peers wait for what is not on the disk yet: flush the core, then call
-    /// [`flushed`](Replicator::flushed).
-    Flush,
-}
-
-/// What a peer asks of us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    /// A proof.
-    Request(RequestMessage),
-    /// Which blocks we have.
-    Want(Want),
-    /// Nothing any more.
-    Cancel(u64),
-    /// Nothing at all, but it takes what we want to give.
-    Push {
-        /// Which block.
-        index: u64,
-        /// The peer's length.
-        length: u64,
-    },
-    /// Whatever blocks we think it needs: this one.
-    Give {
-        /// Which block.
-        index: u64,
-        /// Of which history.
-        fork: u64,
-        /// The nodes that prove it: as in [`BlockRequest`](crate::merkle::proof::BlockRequest).
-        nodes: u64,
-    },
-}
 
 /// How a core is replicated.
 #[derive(Clone, Copy, Debug, Default)]
@@ -224,11 +141,6 @@ impl Replicator {
         replicator
     }
 
-    /// What is to be done next.
-    pub fn poll(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
     /// We have opened the core with somebody who may do so, too.
     pub fn expect(&mut self, now: Instant, peer: PeerId) {
         self.expected.insert(peer, now);
@@ -319,39 +231,6 @@ impl Replicator {
         self.arrived.len()
     }
 
-    /// Somebody wants something. It is asked for at the next [`settle`](Self::settle): many
-    /// demands at once are looked at once.
-    pub fn demand(&mut self, demand: Demand) -> DemandId {
-        let id = self.demands.add(demand);
-        if let Demand::Block { index, .. } = demand
-            && self.flights.contains_key(&index)
-        {
-            self.demands.set_idle(index, false);
-        }
-        id
-    }
-
-    /// Nobody wants that any more. As with [`demand`](Self::demand), [`settle`](Self::settle)
-    /// is to follow.
-    pub fn cancel(&mut self, id: DemandId) {
-        let range = self.demands.ranges.get(&id).map(|range| range.start..range.end);
-        let block = self.demands.remove(id).map(|index| index..index + 1);
-        for dropped in range.into_iter().chain(block) {
-            let unwanted: Vec<u64> = self
-                .flights
-                .keys()
-                .filter(|index| dropped.contains(index) && !self.demands.want(**index))
-                .copied()
-                .collect();
-            for index in unwanted {
-                self.take_back(index, None);
-            }
-        }
-        for peer in self.peers.values_mut() {
-            peer.positions.remove(&id);
-        }
-    }
-
     /// Follows the core: gets every longer tree that a peer has. Or stops that.
     pub fn follow(&mut self, now: Instant, core: &LocalCore, follow: bool) {
         self.followed = follow;
@@ -385,81 +264,6 @@ impl Replicator {
         self.work(cx);
     }
 
-    /// The blocks `start..end` were cleared.
-    pub fn cleared(&mut self, start: u64, end: u64) {
-        self.version += 1;
-        self.tell_dropped(start, end);
-    }
-
-    /// Gives the blocks `start..end` that we have, and peers have not, to those who take what
-    /// they did not ask for.
-    pub fn push(&mut self, core: &LocalCore, start: u64, end: u64) {
-        let end = end.min(self.local.length);
-        let takers: Vec<(PeerId, u64)> = self
-            .peers
-            .iter()
-            .filter_map(|(peer, state)| Some((*peer, state.remote?)))
-            .filter(|(_, remote)| remote.allow_push && remote.fork == self.local.fork)
-            .map(|(peer, remote)| (peer, remote.length))
-            .collect();
-        let mut at = start;
-        let mut left = MAX_PUSHED;
-        while let Some((from, to)) = core.held_run(at, end).filter(|_| left > 0) {
-            for index in (from..to).take(left) {
-                left -= 1;
-                for (peer, length) in &takers {
-                    if self.peers.get(peer).is_some_and(|state| state.have.get(index) != Has::Yes) {
-                        self.serve(*peer, Work::Push { index, length: *length });
-                    }
-                }
-            }
-            at = to;
-        }
-    }
-
-    /// The core was closed, or storing failed for good: ends all demands.
-    pub fn fail(&mut self, error: &CoreError) {
-        for demand in self.demands.take_all() {
-            self.actions.push_back(Action::Finish { demand, outcome: Outcome::Failed(error.clone()) });
-        }
-    }
-
-    /// Sends an extension's message to a peer. `false` if that is gone.
-    pub fn extend(&mut self, peer: PeerId, name: &str, payload: Bytes) -> bool {
-        if !self.peers.contains_key(&peer) {
-            return false;
-        }
-        self.send(peer, Message::Extension { name: name.to_owned(), payload });
-        true
-    }
-
-    /// Sends an extension's message, which asks for blocks that we do not know yet, to the
-    /// peer that is likely to answer best, and takes up to `blocks` blocks from it that come
-    /// of that. If there is none that has the core as we know it, all peers get the message.
-    pub fn consult(&mut self, now: Instant, name: &str, payload: Bytes, blocks: u64) {
-        let (fork, length) = (self.local.fork, self.local.length);
-        let best = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.is_useful() && !peer.is_stalled(now) && peer.length(fork) >= length)
-            .max_by_key(|(_, peer)| (peer.have.contiguous() >= length, Reverse(peer.window.rtt())))
-            .map(|(peer, _)| *peer);
-        if let Some(best) = best {
-            self.invite(best, blocks);
-        }
-        let to = best.map_or_else(|| self.peers().collect(), |best| vec![best]);
-        for peer in to {
-            self.extend(peer, name, payload.clone());
-        }
-    }
-
-    /// Takes up to `blocks` blocks from a peer that it was not asked for by their numbers.
-    pub fn invite(&mut self, peer: PeerId, blocks: u64) {
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.invited = blocks;
-        }
-    }
-
     /// What a peer told last of its state.
     pub fn remote(&self, peer: PeerId) -> Option<Sync> {
         self.peers.get(&peer)?.remote
@@ -490,32 +294,6 @@ impl Replicator {
         self.peers.is_empty() && self.expected.is_empty() && !self.is_wanted()
     }
 
-    /// Does anybody want anything, or follow the core?
-    pub fn is_wanted(&self) -> bool {
-        self.followed || !self.demands.is_empty()
-    }
-
-    /// Does anybody want data of this core?
-    fn is_downloading(&self, now: Instant) -> bool {
-        self.wants_data() || self.linger.is_some_and(|until| now < until)
-    }
-
-    fn wants_data(&self) -> bool {
-        self.followed || !self.demands.is_empty() || !self.flights.is_empty() || self.reorg.is_some()
-    }
-
-    fn send(&mut self, peer: PeerId, message: Message) {
-        self.actions.push_back(Action::Send { peer, message });
-    }
-
-    fn serve(&mut self, peer: PeerId, work: Work) {
-        self.actions.push_back(Action::Serve { peer, work });
-    }
-
-    fn finish(&mut self, demand: DemandId, outcome: Outcome) {
-        self.actions.push_back(Action::Finish { demand, outcome });
-    }
-
     /// Everything that has to be looked at after anything has happened.
     fn work(&mut self, cx: Cx<'_>) {
         self.refresh(cx);
@@ -524,14 +302,6 @@ impl Replicator {
         self.give_up(cx);
         self.linger(cx.now);
         self.tell_state(cx);
-    }
-
-    fn linger(&mut self, now: Instant) {
-        if self.wants_data() {
-            self.linger = Some(now + LINGER);
-        } else if self.linger.is_some_and(|until| until <= now) {
-            self.linger = None;
-        }
     }
 
     /// Cuts a peer off. What it owes us is asked of others.

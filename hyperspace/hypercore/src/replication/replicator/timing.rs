@@ -1,7 +1,8 @@
 //! What happens by itself as time goes by.
 
 use super::conflict::JUDGED_WITHIN;
-use super::{Cx, LINGER, Replicator, UNWANTED};
+use super::wanting::LINGER;
+use super::{Cx, Replicator, UNWANTED};
 use crate::core::LocalCore;
 use std::time::{Duration, Instant};
 
