@@ -47,6 +47,17 @@ fn npm_reads(told: Told) {
 }
 
 #[test]
+fn two_of_ours_meet_at_ours() {
+    let mut world = World::new();
+    let place = world.place(None);
+    let (_relay, key, _home) = world.relay(&place);
+    let [writer, reader] =
+        behind(&mut world).each_ref().map(|place| world.machine_with(place, &["--relay", &key]));
+    share(&writer, &reader);
+    assert_eq!(peers(&reader), [place.public], "not at the relay");
+}
+
+#[test]
 fn npm_dials_ours_and_has_been_told() {
     npm_reads(Told::Npm);
 }
