@@ -77,6 +77,7 @@ impl Dht {
             }
             _ => return false,
         };
+        tracing::debug!(stream, ?own, ?remote, ?strategy, "punching");
         if strategy.is_random() {
             self.connect.random_punching = true;
             self.connect.punches.random += 1;
@@ -147,6 +148,7 @@ impl Dht {
     }
 
     fn punched_in_vain(&mut self, now: Instant, stream: u32) {
+        tracing::debug!(stream, "punched in vain");
         self.close_puncher(now, stream);
         if self.connect.dials.contains_key(&stream) {
             self.dial_failed(now, stream, super::DialError::HolepunchAborted);
