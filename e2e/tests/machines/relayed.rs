@@ -46,15 +46,28 @@ fn npm_reads(told: Told) {
     assert_eq!(theirs["content"]["blocks"], json!([hex(b"over the relay")]));
 }
 
-#[test]
-fn two_of_ours_meet_at_ours() {
+/// Two of ours meet at one of ours.
+fn meet_at_ours(writer_is_told: bool, reader_is_told: bool) {
     let mut world = World::new();
     let place = world.place(None);
     let (_relay, key, _home) = world.relay(&place);
-    let [writer, reader] =
-        behind(&mut world).each_ref().map(|place| world.machine_with(place, &["--relay", &key]));
+    let told = |told: bool| if told { vec!["--relay", &key] } else { vec![] };
+    let [here, there] = behind(&mut world);
+    let writer = world.machine_with(&here, &told(writer_is_told));
+    let reader = world.machine_with(&there, &told(reader_is_told));
     share(&writer, &reader);
     assert_eq!(peers(&reader), [place.public], "not at the relay");
+}
+
+#[test]
+fn both_have_been_told() {
+    meet_at_ours(true, true);
+}
+
+#[test]
+fn one_has_been_told() {
+    meet_at_ours(true, false);
+    meet_at_ours(false, true);
 }
 
 #[test]
