@@ -2,6 +2,7 @@
 
 mod dead;
 mod finding;
+mod later;
 mod leaving;
 mod offline;
 mod peersockets;

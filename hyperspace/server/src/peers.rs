@@ -53,7 +53,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tcp::Called;
 use tokio::net::TcpListener;
@@ -113,21 +113,22 @@ impl Peers {
     pub fn new(replication: Replication, keys: KeyPair) -> Self {
         bees::answer(&replication);
         tries::answer(&replication);
-        Self {
-            inner: Arc::new(Inner {
-                replication,
-                keys,
-                registry: Registry::default(),
-                extensions: Arc::default(),
-                called: Mutex::default(),
-                places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-                stop: CancellationToken::new(),
-                tasks: TaskTracker::new(),
-                hope: Mutex::default(),
-                following: Following::default(),
-                in_swarm: OnceLock::new(),
-            }),
-        }
+        let inner = Arc::new(Inner {
+            replication,
+            keys,
+            registry: Registry::default(),
+            extensions: Arc::default(),
+            called: Mutex::default(),
+            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            hope: Mutex::default(),
+            following: Following::default(),
+            in_swarm: OnceLock::new(),
+        });
+        let scout: Weak<Inner> = Arc::downgrade(&inner);
+        inner.replication.set_scout(scout);
+        Self { inner }
     }
 
     /// Takes calls at `address`; the answer is where exactly.

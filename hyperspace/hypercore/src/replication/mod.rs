@@ -27,6 +27,6 @@ pub mod wire;
 
 pub use driver::{
     Answerer, AttachError, Attached, ConnectionInfo, CoreTraffic, Expected, Extension, Followed, Link,
-    Looking, MAX_UNPROCESSED, PeerTraffic, Replication, ReplicationOptions, Reply,
+    Looking, MAX_UNPROCESSED, PeerTraffic, Replication, ReplicationOptions, Reply, Scout,
 };
 pub use peer::PeerId;

@@ -9,7 +9,7 @@ mod streams;
 mod wishes;
 
 pub(super) use bound::Bound;
-pub(super) use streams::Accepts;
+pub(super) use streams::{Accepts, Reply};
 pub(super) use wishes::{Dropped, Request};
 
 use super::DialError;
@@ -263,6 +263,7 @@ impl Driver {
                 self.relaying.end(established.stream);
                 self.streams.established(&self.sockets, *established);
             }
+            Event::Answered { stream } => self.streams.answered(stream),
             Event::Meet(meeting) => self.relaying.begin(meeting),
             Event::Moved(established) => self.moved(&established),
             Event::GivenUp { stream } => {

@@ -109,6 +109,11 @@ pub enum Event {
         /// The target of the server's key.
         server: Id,
     },
+    /// A peer that is dialled is there; a way to it is still to be found.
+    Answered {
+        /// The number of its stream.
+        stream: u32,
+    },
     /// There is a way to a peer: the stream is to be connected.
     Established(Box<Established>),
     /// A peer is to be met at a third one; [`Dht::met`] takes what came of it.

@@ -24,7 +24,7 @@ use crate::dht::Id;
 use crate::dht::random::Random;
 use crate::key_pair::PublicKey;
 use connections::{Connection, State};
-use flushing::Flush;
+use flushing::{Expecting, Flush};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ pub struct Core {
     servers: usize,
     flushes: Vec<Flush>,
     flush_tick: u64,
-    expecting: Vec<(WaitId, Option<Id>)>,
+    expecting: Vec<Expecting>,
     /// Who waits until the swarm is suspended or closed.
     stopping: Vec<WaitId>,
     suspended: bool,
@@ -157,7 +157,7 @@ impl Core {
             Server::Failed(at) if self.wants_server() => Some(at),
             _ => None,
         };
-        [topic, self.retries.poll_timeout(), server].into_iter().flatten().min()
+        [topic, self.retries.poll_timeout(), server, self.patience_ends()].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -165,6 +165,7 @@ impl Core {
         if self.is_stopped() {
             return;
         }
+        self.end_patience(now);
         let released = self.retries.release(now);
         self.requeue(released);
         if matches!(self.server, Server::Failed(at) if at <= now) && self.wants_server() {

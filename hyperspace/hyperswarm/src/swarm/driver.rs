@@ -18,9 +18,10 @@ use clock::Clock;
 use queries::Told;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -80,6 +81,8 @@ pub(super) struct Driver<N: Net> {
     opened: HashMap<ConnectionId, (Connection, Way)>,
     outbox: VecDeque<Event>,
     waits: HashMap<WaitId, oneshot::Sender<bool>>,
+    /// Those who are dialled and have answered: one word for each dial at most.
+    answers: (mpsc::UnboundedSender<ConnectionId>, mpsc::UnboundedReceiver<ConnectionId>),
     /// What is done to be silent, or to be so no more: one after the other.
     resting: Option<resting::Resting>,
     stats: watch::Sender<Stats>,
@@ -108,6 +111,7 @@ impl<N: Net> Driver<N> {
             opened: HashMap::new(),
             outbox: VecDeque::new(),
             waits: HashMap::new(),
+            answers: mpsc::unbounded_channel(),
             resting: None,
             stats,
         }
@@ -135,6 +139,7 @@ impl<N: Net> Driver<N> {
                     Err(_) => return,
                 },
                 Some(done) = self.tasks.join_next() => if let Ok(done) = done { self.done(done) },
+                Some(id) = self.answers.1.recv() => self.core.answered(id),
                 told = self.queries.told() => self.told(told),
                 path = accept(&mut self.incoming), if !is_full => self.arrived(path),
                 is_awake = resting::over(&mut self.resting) => self.rested(is_awake),
@@ -238,13 +243,16 @@ impl<N: Net> Driver<N> {
         force_relay: bool,
     ) {
         let (net, options) = (Arc::clone(&self.net), self.options.connection.clone());
+        let answered = Arc::new(Notify::new());
         let dialling = Dialling {
             key,
             pair: self.options.pair.clone(),
             relays,
             relay_through: self.options.relay_through.clone(),
             force_relay,
+            answered: Arc::clone(&answered),
         };
+        let answers = self.answers.0.clone();
         let task = self.tasks.spawn(async move {
             let dialled = async {
                 let path = net.dial(dialling).await?;
@@ -252,7 +260,15 @@ impl<N: Net> Driver<N> {
                 let connection = path.connect(options).await.map_err(|_| Ended::Anyhow)?;
                 Ok((connection, way))
             };
-            let dialled = tokio::time::timeout(DIAL_TIMEOUT, dialled).await;
+            let mut dialled = pin!(tokio::time::timeout(DIAL_TIMEOUT, dialled));
+            let dialled = tokio::select! {
+                dialled = &mut dialled => dialled,
+                () = answered.notified() => {
+                    // The driver may have ended.
+                    let _ = answers.send(id);
+                    dialled.await
+                }
+            };
             Done::Dialled(id, dialled.unwrap_or(Err(Ended::Anyhow)))
         });
         self.connections.insert(id, Held::Opening(task));

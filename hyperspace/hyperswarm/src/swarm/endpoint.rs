@@ -112,11 +112,12 @@ impl Net for Node {
     }
 
     async fn dial(&self, dialling: Dialling) -> Result<Dialed, Ended> {
-        let Dialling { key, pair, relays, relay_through, force_relay } = dialling;
+        let Dialling { key, pair, relays, relay_through, force_relay, answered } = dialling;
         let wants_relay = force_relay || self.endpoint.status().nat == NatKind::Random;
         let options = DialOptions {
             relay_addresses: relays,
             relay_through: wants_relay.then(|| any(&relay_through)).flatten(),
+            answered: Some(answered),
             ..DialOptions::new(&pair)
         };
         self.endpoint.dial(&key, options).await.map_err(|error| {

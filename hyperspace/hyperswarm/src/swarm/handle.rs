@@ -106,7 +106,8 @@ pub(super) enum Command {
     Suspend(WaitId, oneshot::Sender<bool>),
     Resume,
     Close(WaitId, oneshot::Sender<bool>),
-    Expect(Option<Id>, WaitId, oneshot::Sender<bool>),
+    Expect(Option<Id>, Duration, WaitId, oneshot::Sender<bool>),
+    Search(Option<Id>, Duration),
     Status(oneshot::Sender<Status>),
     Stop,
 }
@@ -244,9 +245,22 @@ impl Swarm {
     }
 
     /// Waits until whoever was found of that topic, or of any, has been dialled once, with or
-    /// without success. `false`, if the swarm is no more.
-    pub fn expecting(&self, topic: Option<Id>) -> impl Future<Output = bool> + Send + use<> {
-        self.wait(move |id, sender| Command::Expect(topic, id, sender))
+    /// without success. Who has not answered after `patience` is not waited for; to reach who
+    /// has may take up to a minute and a half, since a way through firewalls may have to be
+    /// guessed. `false`, if the swarm is no more.
+    pub fn expecting(
+        &self,
+        topic: Option<Id>,
+        patience: Duration,
+    ) -> impl Future<Output = bool> + Send + use<> {
+        self.wait(move |id, sender| Command::Expect(topic, patience, id, sender))
+    }
+
+    /// Looks that topic up anew, or all that are, unless a peer of it is connected, or its last
+    /// round began less than `pause` ago. Whoever waits for the round or for who is found, from
+    /// now on, waits for these.
+    pub fn search(&self, topic: Option<Id>, pause: Duration) {
+        self.send(Command::Search(topic, pause));
     }
 
     /// The network is another one: connections may be dead, and peers elsewhere. (What the

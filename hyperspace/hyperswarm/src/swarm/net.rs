@@ -8,7 +8,7 @@ use crate::key_pair::{KeyPair, PublicKey};
 use std::future::Future;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// What has changed about a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Dialling {
     pub relay_through: Vec<PublicKey>,
     /// There is no other way than through one of those.
     pub force_relay: bool,
+    /// To be notified when the peer has answered, if it takes more than that to reach it.
+    pub answered: Arc<Notify>,
 }
 
 /// A question that could not be asked, or that nobody answered.

@@ -92,7 +92,7 @@ async fn connections_are_the_programs() {
     let event = soon(client.events.next()).await;
     assert!(matches!(event, Some(Event::Closed(_))), "{event:?}");
     client.connections.clear();
-    assert!(soon(client.swarm.expecting(Some(TOPIC))).await);
+    assert!(soon(client.swarm.expecting(Some(TOPIC), Duration::from_secs(4))).await);
     client.until(1).await;
     let stats = client.swarm.stats();
     assert_eq!((stats.client_opened, stats.client_closed, stats.connections), (2, 1, 1));

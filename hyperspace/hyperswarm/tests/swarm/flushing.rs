@@ -1,6 +1,7 @@
 //! Waiting for what is under way.
 
 use crate::world::{Host, World, ms, secs};
+use hyperswarm::dht::Id;
 use hyperswarm::swarm::{Config, Join};
 use std::time::Duration;
 
@@ -118,13 +119,17 @@ fn who_was_found_is_expected_until_he_was_dialled_once() {
     world.kill(other);
     let expecting = |world: &mut World, topic| {
         let wait = world.wait_id();
-        world.with(one, |core, _| core.expect(topic, wait));
+        world.with(one, |core, now| core.expect(now, topic, secs(60), wait));
         wait
     };
     let wait = expecting(&mut world, Some(topic));
     assert_eq!(world.done(one, ms(1), wait), Some(true), "nobody is found yet");
     world.join(one, topic, CLIENT);
     world.until(secs(10), |world| world.stats(one).connecting == 1).expect("he is dialled");
+    // Who is in a hurry waits only for those who have answered.
+    let hurried = world.wait_id();
+    world.with(one, |core, now| core.expect(now, Some(topic), ms(500), hurried));
+    assert_eq!((world.done(one, ms(499), hurried), world.done(one, ms(2), hurried)), (None, Some(true)));
     let [of_topic, of_any, of_unrelated] =
         [Some(topic), None, Some(unrelated)].map(|topic| expecting(&mut world, topic));
     assert_eq!(world.done(one, ms(1), of_unrelated), Some(true));
@@ -137,4 +142,52 @@ fn who_was_found_is_expected_until_he_was_dialled_once() {
         let wait = expecting(&mut world, topic);
         assert_eq!(world.done(one, ms(1), wait), Some(true));
     }
+}
+
+#[test]
+fn who_has_answered_is_waited_for_until_there_is_a_way_to_him() {
+    let mut world = World::new(6);
+    let (one, other) = (world.add(), world.add());
+    let topic = world.topic(1);
+    world.join(other, topic, SERVER);
+    world.run(secs(3));
+    world.kill(other);
+    world.join(one, topic, CLIENT);
+    world.until(secs(10), |world| world.stats(one).connecting == 1).expect("he is dialled");
+    let wait = world.wait_id();
+    world.with(one, |core, now| core.expect(now, Some(topic), ms(100), wait));
+    let dialled = world.dialled(one);
+    world.with(one, |core, _| core.answered(dialled));
+    assert_eq!(world.done(one, secs(1), wait), None);
+    // In the end, there is none.
+    world.until(secs(60), |world| world.stats(one).connecting == 0).expect("that fails");
+    assert_eq!(world.done(one, ms(1), wait), Some(true));
+}
+
+#[test]
+fn a_topic_is_searched_if_nobody_is_connected_and_not_all_the_time() {
+    let mut world = World::new(7);
+    let (one, other) = (world.add(), world.add());
+    let topics = [world.topic(1), world.topic(2)];
+    for topic in topics {
+        world.join(one, topic, CLIENT);
+    }
+    world.run(secs(60));
+    let search = |world: &mut World, topic: Option<Id>| {
+        let before = world.stats(one).refreshes;
+        world.with(one, |core, now| core.search(now, topic.as_ref(), secs(30)));
+        world.run(secs(5));
+        world.stats(one).refreshes - before
+    };
+    assert_eq!(search(&mut world, Some(topics[0])), 1);
+    assert_eq!((search(&mut world, Some(topics[0])), search(&mut world, None)), (0, 1), "a while ago");
+    world.run(secs(30));
+    assert_eq!(search(&mut world, None), 2);
+    // Who comes after that would be found in ten minutes.
+    world.join(other, topics[0], SERVER);
+    world.run(secs(30));
+    assert_eq!(world.connected(one).len(), 0);
+    assert_eq!((search(&mut world, Some(topics[0])), world.connected(one).len()), (1, 1));
+    world.run(secs(60));
+    assert_eq!((search(&mut world, Some(topics[0])), search(&mut world, None)), (0, 1), "he is connected");
 }

@@ -238,6 +238,11 @@ impl World {
         done
     }
 
+    /// The connection that a host has dialled last.
+    pub fn dialled(&self, host: Host) -> ConnectionId {
+        *self.hosts[host].links.keys().max().expect("it has dialled somebody")
+    }
+
     pub fn session(&mut self) -> SessionId {
         self.next += 1;
         SessionId(self.next)

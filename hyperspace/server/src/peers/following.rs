@@ -2,15 +2,17 @@
 //!
 //! What nobody has is unavailable, but not before everybody was asked who may have it. So
 //! whoever waits for a block goes on waiting
-//! * as long as a topic of the core is looked up,
+//! * as long as a topic of the core is looked up, which happens anew if nobody is connected who
+//!   has the core,
 //! * while somebody who was found, or whose address was given, is dialled for the first time:
-//!   for [`ANSWER`](super::ANSWER) at most, since who is gone may stay announced for long,
+//!   for [`ANSWER`](super::ANSWER) at most unless he answers, since who is gone may stay
+//!   announced for long; a way to who is there may take longer,
 //! * and, for [`RETURN`](super::RETURN), while somebody is dialled who was connected before.
 
 use super::in_swarm::InSwarm;
 use super::{Inner, Peers};
 use hypercore::LocalCore;
-use hypercore::replication::Followed;
+use hypercore::replication::{Followed, Scout};
 use hyperspace_api::{Core, DiscoveryKey};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -100,6 +102,24 @@ impl Inner {
             if let Some(flushed) = flushed {
                 flushed.await;
             }
+        }
+    }
+}
+
+impl Scout for Inner {
+    fn alone(&self, core: &LocalCore, is_waited_for: bool) {
+        let Some(in_swarm) = self.in_swarm.get() else { return };
+        let Some(search) = in_swarm.search(core.discovery_key()) else { return };
+        if is_waited_for {
+            let entry = Entry { core: core.clone(), over: self.stop.child_token() };
+            self.look(entry, search.over.clone().cancelled_owned());
+        }
+        if let Some(scope) = search.begun {
+            let (exhausted, stop) = (in_swarm.exhausted(scope), self.stop.clone());
+            self.tasks.spawn(async move {
+                stop.run_until_cancelled(exhausted).await;
+                search.over.cancel();
+            });
         }
     }
 }

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,9 @@ pub(super) const KIND: &str = "udx";
 const MAX_PEERS: usize = 256;
 /// So many are dialled at a time: a dial is little more than waiting.
 const MAX_PARALLEL: usize = 16;
+/// So long after somebody was looked for in vain because something is missing, it is not tried
+/// again.
+const SEARCH_AGAIN: Duration = Duration::from_secs(10);
 /// How long the DHT has to be told that we are gone; and how long if nobody answers there.
 const FAREWELL: Duration = Duration::from_secs(2);
 const SHORT_FAREWELL: Duration = Duration::from_millis(250);
@@ -34,6 +37,9 @@ pub(super) struct InSwarm {
     swarm: Swarm,
     topics: Arc<Mutex<HashMap<DiscoveryKey, Topic>>>,
     taken: watch::Receiver<Taken>,
+    /// When all topics were looked up last for a core of none of them, and whether that is
+    /// over.
+    searched: Mutex<Option<(Instant, CancellationToken)>>,
 }
 
 /// The open connections on which cores are asked for already.
@@ -42,6 +48,19 @@ type Taken = HashSet<ConnectionId>;
 struct Topic {
     presence: Presence,
     discovery: Discovery,
+    /// When it was looked up last because something was missing, and whether that is over.
+    searched: Option<(Instant, CancellationToken)>,
+}
+
+/// Which topics may have peers of a core: its own, or any.
+pub(super) type Scope = Option<DiscoveryKey>;
+
+/// Peers are looked for, since something is missing.
+pub(super) struct Search {
+    /// Cancelled when there are none, or they are connected: by whoever began it.
+    pub(super) over: CancellationToken,
+    /// Where it was begun now.
+    pub(super) begun: Option<Scope>,
 }
 
 impl Presence {
@@ -67,7 +86,7 @@ impl InSwarm {
         let (tell, taken) = watch::channel(Taken::new());
         let taking = Taking { inner: inner.clone(), swarm: swarm.clone(), taken: tell };
         inner.tasks.spawn(taking.run(events, endpoint.clone()));
-        Ok(Self { endpoint, swarm, topics: Arc::default(), taken })
+        Ok(Self { endpoint, swarm, topics: Arc::default(), taken, searched: Mutex::default() })
     }
 
     /// Joins, changes or leaves a topic.
@@ -87,7 +106,7 @@ impl InSwarm {
             }
             None => {
                 let discovery = self.swarm.join(*topic.as_bytes(), presence.join());
-                topics.insert(topic, Topic { presence, discovery });
+                topics.insert(topic, Topic { presence, discovery, searched: None });
             }
         }
     }
@@ -113,7 +132,7 @@ impl InSwarm {
 
     /// Ready when a topic, or all of them, is looked up, and whoever was found has been dialled
     /// once, or takes too long to answer. (He is dialled on, and again, but not waited for.)
-    pub(super) fn exhausted(&self, topic: Option<DiscoveryKey>) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn exhausted(&self, topic: Scope) -> impl Future<Output = ()> + Send + use<> {
         let (swarm, topics, taken) = (self.swarm.clone(), self.topics.clone(), self.taken.clone());
         async move {
             let busy = match topic {
@@ -130,10 +149,38 @@ impl InSwarm {
             for round in rounds {
                 round.await;
             }
-            let expecting = swarm.expecting(topic.map(|topic| *topic.as_bytes()));
-            let _ = tokio::time::timeout(ANSWER, expecting).await;
+            swarm.expecting(topic.map(|topic| *topic.as_bytes()), ANSWER).await;
             all_taken(&swarm, taken).await;
         }
+    }
+
+    /// Something of a core is missing, and nobody is connected who could have it: has its topic
+    /// looked up anew, or if it is not joined, all that are. Not all the time, though: nothing,
+    /// if that was done a moment ago.
+    pub(super) fn search(&self, topic: DiscoveryKey) -> Option<Search> {
+        let status = self.endpoint.status();
+        if !status.online || status.known == 0 {
+            return None;
+        }
+        let now = Instant::now();
+        let mut topics = self.topics.lock();
+        let mut all = self.searched.lock();
+        let (scope, last) = match topics.get_mut(&topic).filter(|joined| joined.presence.lookup) {
+            Some(joined) => (Some(topic), &mut joined.searched),
+            None => (None, &mut *all),
+        };
+        if let Some((at, over)) = last {
+            if !over.is_cancelled() {
+                return Some(Search { over: over.clone(), begun: None });
+            }
+            if now.saturating_duration_since(*at) < SEARCH_AGAIN {
+                return None;
+            }
+        }
+        let over = CancellationToken::new();
+        *last = Some((now, over.clone()));
+        self.swarm.search(scope.map(|topic| *topic.as_bytes()), SEARCH_AGAIN);
+        Some(Search { over, begun: Some(scope) })
     }
 
     /// By which topics the peers were found that are connected.

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use pool::Pool;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 use timers::Timers;
 use tokio::runtime::Handle;
@@ -81,6 +81,7 @@ pub(crate) struct Shared {
     past: Mutex<HashMap<DiscoveryKey, CoreTraffic>>,
     /// Might peers come soon, whatever core they have?
     expected: AtomicUsize,
+    scout: OnceLock<Weak<dyn Scout>>,
     next: AtomicU64,
     seed: u64,
 }
@@ -111,6 +112,7 @@ impl Replication {
             answerers: Mutex::default(),
             past: Mutex::default(),
             expected: AtomicUsize::new(0),
+            scout: OnceLock::new(),
             next: AtomicU64::new(1),
             seed: u64::from_le_bytes(seed),
         });
@@ -167,6 +169,12 @@ impl Replication {
         Expected(Arc::downgrade(&self.shared))
     }
 
+    /// From now on, `scout` is told of cores that lack peers. Only the first is.
+    pub fn set_scout(&self, scout: Weak<dyn Scout>) {
+        // Whoever comes later is not asked, as is said.
+        let _ = self.shared.scout.set(scout);
+    }
+
     /// Gives `answerer` whatever peers send by the extension `name`, besides those who have
     /// registered it for a core.
     pub fn answer(&self, name: &str, answerer: Arc<dyn Answerer>) {
@@ -202,6 +210,14 @@ impl Drop for Replication {
         cores.values().for_each(|core| core.end());
         drop((cores, connections));
     }
+}
+
+/// Looks for peers where they are missing.
+pub trait Scout: Send + Sync + 'static {
+    /// Something is wanted of a core that nobody who is connected has open. To have it
+    /// [looked for](Replication::looking) now keeps it from being called unavailable.
+    /// `is_waited_for`: somebody waits for it, and will have an error if it is.
+    fn alone(&self, core: &LocalCore, is_waited_for: bool);
 }
 
 /// While it lives, a core is followed: see [`Replication::follow`].
@@ -334,6 +350,12 @@ impl Shared {
             if let Some(wanted) = self.core(core).want(demand) {
                 return wanted.outcome().await;
             }
+        }
+    }
+
+    fn ask_scout(&self, core: &LocalCore, is_waited_for: bool) {
+        if let Some(scout) = self.scout.get().and_then(Weak::upgrade) {
+            scout.alone(core, is_waited_for);
         }
     }
 

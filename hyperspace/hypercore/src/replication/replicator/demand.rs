@@ -40,6 +40,13 @@ pub enum Demand {
     },
 }
 
+impl Demand {
+    /// Is it to end with an error once no peer can give what is wanted?
+    pub fn gives_up(&self) -> bool {
+        matches!(self, Self::Block { if_available: true, .. } | Self::Seek { if_available: true, .. })
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

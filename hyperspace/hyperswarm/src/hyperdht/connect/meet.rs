@@ -97,6 +97,7 @@ impl Dht {
             let established = Box::new(established);
             self.say(Event::Meet(Meeting { stream, through, is_initiator, established }));
         }
+        self.say(Event::Answered { stream });
         self.pursue(now, stream);
     }
 

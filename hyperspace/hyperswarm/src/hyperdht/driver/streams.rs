@@ -8,7 +8,8 @@ use crate::dht::Id;
 use crate::udx::{Config, SocketId, UdxSocket, UdxStream, Verdict, Way};
 use std::collections::HashMap;
 use std::net::{SocketAddr, SocketAddrV4};
-use tokio::sync::{mpsc, oneshot, watch};
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// So many packets may wait that have come for streams which are not connected; what
 /// exceeds this is sent again.
@@ -25,7 +26,11 @@ pub(super) struct Heard {
 }
 
 /// Who waits for a dial.
-pub(super) type Reply = oneshot::Sender<Result<Dialed, DialError>>;
+pub(in super::super) struct Reply {
+    pub dialed: oneshot::Sender<Result<Dialed, DialError>>,
+    /// Is to be told when the peer has answered.
+    pub answered: Option<Arc<Notify>>,
+}
 
 /// A server, as its holder sees it.
 pub(super) struct Served {
@@ -82,17 +87,24 @@ impl Streams {
         self.dials.remove(&stream);
     }
 
+    /// The peer is there, and a way to it is looked for.
+    pub(super) fn answered(&self, stream: u32) {
+        if let Some((_, Reply { answered: Some(answered), .. })) = self.dials.get(&stream) {
+            answered.notify_one();
+        }
+    }
+
     pub(super) fn dial_failed(&mut self, stream: u32, error: DialError) {
         if let Some((_, reply)) = self.dials.remove(&stream) {
             // Perhaps nobody waits for it any more.
-            let _ = reply.send(Err(error));
+            let _ = reply.dialed.send(Err(error));
         }
     }
 
     /// Whoever waits for a dial, waits in vain.
     pub(super) fn end(&mut self, error: DialError) {
         for (_, (_, reply)) in self.dials.drain() {
-            let _ = reply.send(Err(error));
+            let _ = reply.dialed.send(Err(error));
         }
     }
 
@@ -176,7 +188,7 @@ impl Streams {
         };
         match (reply, server.and_then(|server| self.servers.get(&server))) {
             // Whoever dialled may have gone: then so does the stream.
-            (Some(reply), _) => drop(reply.send(Ok(dialed))),
+            (Some(reply), _) => drop(reply.dialed.send(Ok(dialed))),
             (None, Some(served)) => {
                 if served.accepted.try_send(dialed).is_err() {
                     tracing::debug!("nobody accepts connections: one is given up");

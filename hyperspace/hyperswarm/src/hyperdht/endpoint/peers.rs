@@ -1,7 +1,7 @@
 //! Connections to peers: servers that wait for them, and dials.
 
 use super::super::connect::{DialError, Dialing, ListenOptions};
-use super::super::driver::{Accepts, Dropped, Request};
+use super::super::driver::{Accepts, Dropped, Reply, Request};
 use super::super::signing::target_of;
 use super::{DhtError, Endpoint, Handle};
 use crate::connection::{self, Connection, ConnectionError};
@@ -12,7 +12,8 @@ use crate::udx::{Config, UdxSocket, UdxStream};
 use std::fmt;
 use std::future::Future;
 use std::net::{SocketAddr, SocketAddrV4};
-use tokio::sync::{mpsc, oneshot, watch};
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// How to dial.
 #[derive(Clone, Debug)]
@@ -29,6 +30,9 @@ pub struct DialOptions {
     pub fast_open: bool,
     /// Try to get through firewalls?
     pub holepunch: bool,
+    /// Notified when the peer has answered and is not reached yet: it is there, and what
+    /// follows, which may take half a minute, is about what stands between us.
+    pub answered: Option<Arc<Notify>>,
 }
 
 impl DialOptions {
@@ -41,6 +45,7 @@ impl DialOptions {
             local_connection: true,
             fast_open: true,
             holepunch: true,
+            answered: None,
         }
     }
 }
@@ -189,8 +194,15 @@ impl Handle {
         key: &PublicKey,
         options: DialOptions,
     ) -> Result<Dialed, DialError> {
-        let DialOptions { pair, relay_addresses, relay_through, local_connection, fast_open, holepunch } =
-            options;
+        let DialOptions {
+            pair,
+            relay_addresses,
+            relay_through,
+            local_connection,
+            fast_open,
+            holepunch,
+            answered,
+        } = options;
         let stream = self.udx.stream(Config::default()).map_err(|_| DialError::NoResources)?;
         let id = stream.id();
         let dialing = Box::new(Dialing {
@@ -204,6 +216,7 @@ impl Handle {
             holepunch,
         });
         let (reply, dialed) = oneshot::channel();
+        let reply = Reply { dialed: reply, answered };
         let mut waiting = Waiting { dropped: &self.dropped, stream: None };
         let request = Request::Dial { stream, dialing, reply };
         self.requests.send(request).await.map_err(|_| DialError::Closed)?;

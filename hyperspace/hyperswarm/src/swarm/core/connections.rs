@@ -12,6 +12,8 @@ pub(super) enum Direction {
     /// We have dialled it, when so many flushes had been begun.
     Outgoing {
         tick: u64,
+        /// It is there, though there may be no way to it yet.
+        answered: bool,
     },
     Incoming,
 }
@@ -47,6 +49,10 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn is_outgoing(&self) -> bool {
         matches!(self.direction, Direction::Outgoing { .. })
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        !matches!(self.direction, Direction::Outgoing { answered: false, .. })
     }
 }
 
@@ -125,7 +131,7 @@ impl Core {
         let peer = self.peers.entry(key).or_insert_with(Peer::new);
         self.events.push_back(Event::Opened(id));
         match direction {
-            Direction::Outgoing { tick } => {
+            Direction::Outgoing { tick, .. } => {
                 peer.connected(now);
                 self.stats.client_opened += 1;
                 self.connecting -= 1;
@@ -144,6 +150,14 @@ impl Core {
         self.over(now, id, ended);
         self.drain(now);
         self.stopped_maybe(now);
+    }
+
+    /// A peer that is dialled has answered. There may be no way to it yet.
+    pub fn answered(&mut self, id: ConnectionId) {
+        let direction = self.connections.get_mut(&id).map(|connection| &mut connection.direction);
+        if let Some(Direction::Outgoing { answered, .. }) = direction {
+            *answered = true;
+        }
     }
 
     /// Gives a connection up. An open one is over when the driver says so.
@@ -174,7 +188,7 @@ impl Core {
             self.events.push_back(Event::Closed(id));
         }
         match direction {
-            Direction::Outgoing { tick } => {
+            Direction::Outgoing { tick, .. } => {
                 self.stats.client_closed += 1;
                 self.clients -= 1;
                 if state == State::Opening {

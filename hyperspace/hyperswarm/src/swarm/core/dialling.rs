@@ -173,7 +173,7 @@ impl Core {
         self.clients += 1;
         self.by_key.insert(key, id);
         let tick = tick.unwrap_or(self.flush_tick);
-        let direction = Direction::Outgoing { tick };
+        let direction = Direction::Outgoing { tick, answered: false };
         self.connections.insert(id, Connection { key, direction, state: State::Opening, successor: None });
         let (relays, force_relay) = (peer.relays.clone(), peer.force_relay);
         self.actions.push_back(Action::Dial { id, key, relays, force_relay });

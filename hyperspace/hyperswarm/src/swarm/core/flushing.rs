@@ -7,6 +7,7 @@ use crate::dht::Id;
 use crate::swarm::peer::Peer;
 use crate::swarm::types::{Event, WaitId};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 enum Until {
@@ -15,6 +16,15 @@ enum Until {
     /// Of those who were to be dialled when so many flushes had been begun, so many more
     /// have been.
     Peers { missing: usize, tick: u64 },
+}
+
+/// Somebody waits for those who are dialled for the first time.
+#[derive(Debug)]
+pub(super) struct Expecting {
+    wait: WaitId,
+    topic: Option<Id>,
+    /// Till then, for those as well who have not answered.
+    until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -55,37 +65,56 @@ impl Core {
         self.flushes.push(Flush { wait, until: Until::Peers { missing, tick } });
     }
 
-    /// Tells `wait` when whoever was found of that topic, or of any, has been dialled once.
-    /// (That they are dialled again is no reason to expect them.)
-    pub fn expect(&mut self, topic: Option<Id>, wait: WaitId) {
-        self.expecting.push((wait, topic));
+    /// Tells `wait` when whoever was found of that topic, or of any, has been dialled once;
+    /// after `patience`, only those are waited for who have answered meanwhile. (That anybody
+    /// is dialled again is no reason to expect him.)
+    pub fn expect(&mut self, now: Instant, topic: Option<Id>, patience: Duration, wait: WaitId) {
+        self.expecting.push(Expecting { wait, topic, until: Some(now + patience) });
+    }
+
+    /// When somebody's patience ends.
+    pub(super) fn patience_ends(&self) -> Option<Instant> {
+        self.expecting.iter().filter_map(|expecting| expecting.until).min()
+    }
+
+    pub(super) fn end_patience(&mut self, now: Instant) {
+        for expecting in &mut self.expecting {
+            expecting.until = expecting.until.filter(|until| *until > now);
+        }
     }
 
     /// Looks whether that is so. (Seldom does anybody wait.)
     pub(super) fn expected_maybe(&mut self) {
         let mut expecting = std::mem::take(&mut self.expecting);
-        expecting.retain(|(wait, topic)| {
-            let expected = self.is_anybody_expected(topic.as_ref());
+        expecting.retain(|expecting| {
+            let expected = self.is_anybody_expected(expecting);
             if !expected {
-                self.events.push_back(Event::Done(*wait, true));
+                self.events.push_back(Event::Done(expecting.wait, true));
             }
             expected
         });
         self.expecting = expecting;
     }
 
-    fn is_anybody_expected(&self, topic: Option<&Id>) -> bool {
-        let number = topic.map(|topic| self.topics.get(topic).map(|topic| topic.number));
+    fn is_anybody_expected(&self, expecting: &Expecting) -> bool {
+        if self.is_stopped() {
+            return false;
+        }
+        let number = expecting.topic.map(|topic| self.topics.get(&topic).map(|topic| topic.number));
         let is_meant = |peer: &Peer| match number {
             None => true,
             Some(number) => number.is_some_and(|number| peer.topics.contains(&number)),
         };
         let opening = |key| {
             let connection = self.by_key.get(key).and_then(|id| self.connections.get(id));
-            connection.is_some_and(|connection| connection.state == State::Opening)
+            connection.filter(|connection| connection.state == State::Opening)
         };
         let mut new = self.peers.iter().filter(|(_, peer)| peer.is_new() && is_meant(peer));
-        new.any(|(key, peer)| peer.queued.is_some() || opening(key))
+        let patient = expecting.until.is_some();
+        new.any(|(key, peer)| match opening(key) {
+            Some(connection) => patient || connection.has_answered(),
+            None => patient && peer.queued.is_some(),
+        })
     }
 
     /// The round of a topic has ended, or will not.

@@ -45,6 +45,8 @@ pub(super) struct Topic {
     pub(super) is_told: bool,
     pub(super) failures: u32,
     pub(super) due: Option<Instant>,
+    /// When the last round began.
+    pub(super) began: Option<Instant>,
     /// It has just been put off, since it was late.
     pub(super) put_off: bool,
     pub(super) discovered: HashSet<PublicKey>,
@@ -69,6 +71,7 @@ impl Topic {
             is_told: false,
             failures: 0,
             due: None,
+            began: None,
             put_off: false,
             discovered: HashSet::new(),
             known: 0,

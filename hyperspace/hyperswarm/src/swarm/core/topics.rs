@@ -8,6 +8,7 @@ use super::topic::{Stage, Topic};
 use super::{Core, Server};
 use crate::dht::Id;
 use crate::swarm::types::{Action, Ask, Event, Found, Join, QueryId, SessionId, WaitId};
+use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
@@ -81,6 +82,27 @@ impl Core {
     pub fn refresh(&mut self, now: Instant, session: SessionId) {
         if let Some(topic) = self.sessions.get(&session).copied() {
             self.refresh_topic(now, &topic);
+        }
+    }
+
+    /// Begins a round now of that topic, or of all that are looked up, unless a peer of it is
+    /// connected, or the last one began less than `pause` ago.
+    pub fn search(&mut self, now: Instant, topic: Option<&Id>, pause: Duration) {
+        let connected: BTreeSet<u32> = self
+            .connections
+            .values()
+            .filter(|connection| connection.state.is_open())
+            .filter_map(|connection| self.peers.get(&connection.key))
+            .flat_map(|peer| peer.topics.iter().copied())
+            .collect();
+        let is_due = |known: &Topic| {
+            let rested = known.began.is_none_or(|at| now.saturating_duration_since(at) >= pause);
+            known.is_client && rested && !known.is_busy() && !connected.contains(&known.number)
+        };
+        let meant =
+            self.topics.iter().filter(|(id, known)| topic.is_none_or(|it| it == *id) && is_due(known));
+        for id in meant.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.refresh_topic(now, &id);
         }
     }
 
@@ -169,6 +191,7 @@ impl Core {
         let connected = topic.discovered.iter().filter(|key| by_key.contains_key(*key)).count();
         let left = topic.limit.map(|limit| limit.saturating_sub(connected));
         topic.discovered.clear();
+        topic.began = Some(now);
         topic.stage = Stage::Asking { id: query, ask, left };
         let nodes = topic.nodes.clone();
         self.queries.insert(query, *id);

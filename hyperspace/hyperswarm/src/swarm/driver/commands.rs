@@ -63,10 +63,11 @@ impl<N: Net> Driver<N> {
                 self.waits.insert(id, sender);
                 self.core.close(now, id);
             }
-            Command::Expect(topic, id, sender) => {
+            Command::Expect(topic, patience, id, sender) => {
                 self.waits.insert(id, sender);
-                self.core.expect(topic, id);
+                self.core.expect(now, topic, patience, id);
             }
+            Command::Search(topic, pause) => self.core.search(now, topic.as_ref(), pause),
             Command::Status(sender) => {
                 // Who asked may have gone.
                 let _ = sender.send(self.status());

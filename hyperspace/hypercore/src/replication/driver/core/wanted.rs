@@ -39,6 +39,9 @@ impl ReplicatedCore {
         self.wanted.store(true, Ordering::Release);
         // First, so that the demand is not given up for want of peers.
         self.shared.open_everywhere(self);
+        if self.peers.lock().is_empty() {
+            self.shared.ask_scout(&self.core, demand.gives_up());
+        }
         self.input(Input::Demand { token, demand, done }).then(|| Wanted {
             core: self.clone(),
             token,
