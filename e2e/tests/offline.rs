@@ -3,6 +3,7 @@
 
 use hyperspace_api::{DiscoveryKey, Key};
 use hyperspace_client::{Endpoint, HyperspaceClient, NetworkConfig};
+use hyperspace_e2e::binaries;
 use hyperspace_e2e::dht::Dht;
 use hyperspace_e2e::machine::{Machine, text};
 use hyperspace_e2e::scratch::Scratch;
@@ -83,6 +84,8 @@ fn nobody_answers() {
     let (deaf, silent) = (deaf.expect("a port"), silent.expect("a port"));
     let bootstrap = deaf.local_addr().expect("its address").to_string();
     let peers = [silent.local_addr().expect("its address")];
+    // To build the programs may take minutes.
+    binaries::folder();
     let machine = at_once("the first start", || {
         Machine::start_with(Scratch::new(), &peers, &["--bootstrap", &bootstrap], TIMEOUT)
     });
