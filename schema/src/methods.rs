@@ -1,6 +1,6 @@
 //! The one table of HRPC services and methods (reference: npm `@hyperspace/rpc` 1.15.1).
 //!
-//! [`table!`] turns it into a type a method (for typed calls), and into the enums
+//! `table!` turns it into a type a method (for typed calls), and into the enums
 //! [`Call`] (what a client asks of a server) and [`Event`] (what a server tells a
 //! client), each with a `decode` that never panics.
 

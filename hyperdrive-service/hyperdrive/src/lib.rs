@@ -1,7 +1,7 @@
 //! A filesystem in signed logs: hyperdrive 10 tries, content, mounts, history.
 //!
 //! A [`Drive`] is two cores. The metadata core, whose key is the drive's, holds a
-//! [hypertrie](trie): the names, each with its [`Stat`]. The content core holds the
+//! [hypertrie]: the names, each with its [`Stat`]. The content core holds the
 //! files' bytes. Both only grow, so every length of the metadata core is a version of
 //! the drive that can be looked into. The format is npm hyperdrive 10's, byte for byte.
 //!

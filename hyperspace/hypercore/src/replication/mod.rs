@@ -8,7 +8,7 @@
 //! * [`upload`] answers what peers ask, straight from storage.
 //!
 //! # Bounds
-//! What a stranger can make us keep is limited everywhere: [pages](have) of what a peer has
+//! What a stranger can make us keep is limited everywhere: pages of what a peer has
 //! (128, 4 KiB each), its wants (512), what it asks of a core (2,048), what it owes us
 //! (32 MiB a core).
 //!

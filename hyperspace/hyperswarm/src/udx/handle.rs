@@ -75,7 +75,7 @@ impl Way {
     }
 
     /// Says where the other side is: it calls its stream `remote_id`. Nothing is sent for
-    /// that. A second time, it does nothing: see [`UdxStream::redirect`].
+    /// that. A second time, it does nothing: see [`Way::redirect`].
     pub fn connect(&self, socket: &UdxSocket, remote_id: u32, remote: SocketAddr) {
         let path = Path { socket: socket.id(), remote, id: remote_id };
         self.update(|stream| stream.connect(now(), path));

@@ -2,7 +2,7 @@
 //!
 //! A channel is about one core, and is opened with a [`Handshake`]. What follows is a stream
 //! of [`Message`]s, each with a kind (its number in the protocol) and a body. Decoding never
-//! allocates by a length that a stranger sent: see [`Reader`](crate::encoding::Reader).
+//! allocates by a length that a stranger sent: see [`Reader`].
 
 mod handshake;
 mod have;
