@@ -1,13 +1,19 @@
 //! `hyperdrive beam`: both ends ours, and one of them npm hyperbeam's.
 
 use hyperspace_e2e::dht::Dht;
+use hyperspace_e2e::machine::within;
+use hyperspace_e2e::process::PATIENCE;
 use hyperspace_e2e::random::Random;
 use hyperspace_e2e::scratch::Scratch;
 use hyperspace_e2e::{binaries, node, shell};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// The commands of both, in one network.
 struct Beams(Dht);
@@ -131,4 +137,36 @@ fn what_cannot_be_is_said() {
     let offline = shell::attempt(offline.arg("beam"));
     assert_eq!(offline.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&offline.stderr).contains("a beam goes through the swarm"));
+}
+
+/// Waits until a file has that content.
+fn has(path: &Path, content: &[u8]) {
+    within(PATIENCE, "what was sent", || fs::read(path).is_ok_and(|got| got == content));
+}
+
+#[test]
+fn who_has_sent_everything_waits_until_it_has_arrived() {
+    let beams = Beams::new();
+    let path = |name: &str| beams.scratch().join(name);
+    fs::write(path("empty"), "").expect("a file");
+    let mut waiting = End::start(&mut beams.ours(&[]), &path("empty"), &path("out"));
+    let phrase = waiting.phrase("hyperdrive beam");
+    let mut dialling = beams.ours(&[&phrase]);
+    dialling.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut dialling = End(dialling.spawn().expect("it starts"));
+    let mut input = dialling.0.stdin.take().expect("stdin is a pipe");
+    let sent = Random::new(3).bytes(100_000);
+    input.write_all(&sent[..5]).expect("it is read");
+    has(&path("out"), &sent[..5]);
+    // It hears nothing for a while.
+    let other = Pid::from_raw(waiting.0.id().cast_signed());
+    kill(other, Signal::SIGSTOP).expect("it runs");
+    input.write_all(&sent[5..]).expect("it is read");
+    drop(input);
+    sleep(Duration::from_secs(1));
+    assert!(dialling.0.try_wait().expect("a child").is_none(), "it has ended before anything has arrived");
+    kill(other, Signal::SIGCONT).expect("it is there");
+    dialling.succeeds();
+    waiting.succeeds();
+    has(&path("out"), &sent);
 }

@@ -5,6 +5,7 @@ use crate::secret_stream::{Config, Event, Opening, SecretStream};
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -12,6 +13,10 @@ use tokio::time::Instant;
 const MESSAGE: usize = 32 << 10;
 /// While so much waits to be written, nothing more is read.
 const WAITING: usize = 256 << 10;
+
+/// Who has more to say sends a keep-alive every five seconds: after so long without a byte, he
+/// is gone.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// When a pipe is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +31,12 @@ pub enum Until {
 /// Sends what `input` gives, and gives what comes to `output`. When the input ends, our side
 /// does, and what comes is still taken.
 ///
-/// At most half a megabyte waits in either direction.
+/// At most half a megabyte waits in either direction. When this returns, all that was to be
+/// sent was given to the transport; it may not have arrived.
 ///
 /// # Errors
-/// If the transport or one of the two fails, or the other side is not who it should be.
+/// If the transport or one of the two fails, the other side is not who it should be, or it has
+/// not ended and nothing of it comes for 20 s.
 pub async fn pipe<T, R, W>(
     io: T,
     opening: impl Into<Opening>,
@@ -48,6 +55,7 @@ where
     let mut read = BytesMut::new();
     let mut messages: VecDeque<Bytes> = VecDeque::new();
     let (mut input_ended, mut shut_down, mut remote_ended) = (false, false, false);
+    let mut heard = Instant::now();
     loop {
         while let Some(event) = stream.poll()? {
             match event {
@@ -68,6 +76,10 @@ where
             }
         }
         let due = stream.poll_timeout();
+        let listens = messages.is_empty() && !remote_ended;
+        if !listens {
+            heard = Instant::now();
+        }
         tokio::select! {
             written = write_or_end(&mut writer, &outgoing),
                 if !outgoing.is_empty() || (input_ended && !shut_down) =>
@@ -77,9 +89,10 @@ where
                     count => outgoing.advance(count),
                 }
             }
-            count = reader.read_buf(&mut incoming), if messages.is_empty() && !remote_ended => match count? {
+            count = reader.read_buf(&mut incoming), if listens => match count? {
                 0 => stream.received_end(),
                 _ => {
+                    heard = Instant::now();
                     stream.read_buffer().unsplit(incoming.split());
                     stream.received(now());
                 }
@@ -106,6 +119,9 @@ where
                 }
             }
             () = sleep_until(due), if due.is_some() => stream.handle_timeout(now())?,
+            () = tokio::time::sleep_until(heard + SILENCE), if listens => {
+                return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+            }
         }
     }
 }
@@ -151,7 +167,6 @@ mod tests {
     use super::*;
     use crate::key_pair::KeyPair;
     use crate::noise::{Handshake, Pattern};
-    use std::time::Duration;
 
     fn openings() -> (Handshake, Handshake) {
         let pair = |seed| KeyPair::from_seed(&[seed; 32]);
@@ -225,6 +240,29 @@ mod tests {
         a.expect("it ends well");
         b.expect("it ends well");
         assert_eq!(at_left, b"bye");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_is_there_and_who_has_gone_without_a_word_is_not() {
+        let (left, right) = tokio::io::duplex(10_000);
+        let (one, two) = openings();
+        let (_endless, input) = tokio::io::duplex(10);
+        // Ours has ended: nothing that we send tells whether the other side is there.
+        let mut ours = Box::pin(pipe(left, one, tokio::io::empty(), tokio::io::sink(), Until::BothEnd));
+        let mut theirs = Box::pin(pipe(right, two, input, tokio::io::sink(), Until::BothEnd));
+        tokio::select! {
+            ended = &mut ours => panic!("{ended:?}"),
+            ended = &mut theirs => panic!("{ended:?}"),
+            () = tokio::time::sleep(Duration::from_secs(600)) => {}
+        }
+        let gone = Instant::now();
+        let ended = ours.await.expect_err("nobody is there");
+        assert!(
+            matches!(&ended, ConnectionError::Io(error) if error.kind() == io::ErrorKind::TimedOut),
+            "{ended:?}"
+        );
+        assert!(gone.elapsed() <= SILENCE, "{:?}", gone.elapsed());
+        drop(theirs);
     }
 
     #[tokio::test]

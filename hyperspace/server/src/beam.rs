@@ -55,6 +55,9 @@ pub enum BeamError {
     /// The other side cannot be dialled.
     #[error("the other side is not reached: {0}")]
     Dial(#[from] DialError),
+    /// The other side has gone, and had not said by then that it has everything.
+    #[error("the other side may not have got the last of it: {0}")]
+    Unheard(io::Error),
     /// The pipe broke.
     #[error("the pipe broke: {0}")]
     Broken(#[from] ConnectionError),
@@ -138,15 +141,24 @@ impl Beam {
         Ok(self.endpoint.dial(&self.pair.public_key(), DialOptions::new(&self.pair)).await?)
     }
 
-    /// Sends `input`, and gives what comes to `output`, to the end.
+    /// Sends `input`, and gives what comes to `output`, to the end. Returns when all of it has
+    /// arrived, [until](Until) both have ended; else, when the other side has.
     pub async fn run<R, W>(self, dialed: Dialed, input: R, output: W, until: Until) -> Result<(), BeamError>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let piped = pipe(dialed.stream, dialed.opening, input, output, until).await;
+        let mut stream = dialed.stream;
+        let piped = pipe(&mut stream, dialed.opening, input, output, until).await;
+        let arrived = match (&piped, until) {
+            // The end of this process is the end of what is still under way.
+            (Ok(()), Until::BothEnd) => stream.acknowledged().await,
+            _ => Ok(()),
+        };
+        drop(stream);
         self.close().await;
-        Ok(piped?)
+        piped?;
+        arrived.map_err(BeamError::Unheard)
     }
 
     /// Leaves the network.

@@ -343,7 +343,11 @@ impl Stream {
 
     /// Whether everything that was written, and the end, if that was said, has arrived.
     pub fn is_acknowledged(&self) -> bool {
-        self.flight.is_empty() && self.send.len() == 0 && self.end != End::Queued
+        match self.phase {
+            // What was under way then is not known any more.
+            Phase::Closed(_) => self.end == End::Arrived,
+            _ => self.flight.is_empty() && self.send.len() == 0 && self.end != End::Queued,
+        }
     }
 
     /// Where it leads to.
