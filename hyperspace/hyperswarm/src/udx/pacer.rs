@@ -5,6 +5,15 @@ use std::time::{Duration, Instant};
 /// Timers are this coarse: after a sleep, so much of the rate goes at once.
 const BURST: Duration = Duration::from_millis(2);
 
+/// What goes together is of this time, if that is more than a packet: it is, where many go in
+/// a moment.
+const BUNCH: Duration = Duration::from_micros(100);
+
+/// How many bytes are worth the way to the system, at `rate` bytes a second.
+pub(super) fn bunch(rate: u64) -> u64 {
+    bytes(rate, BUNCH)
+}
+
 /// A budget of bytes, which grows with time.
 #[derive(Debug)]
 pub(super) struct Pacer {
@@ -18,8 +27,16 @@ impl Pacer {
     }
 
     /// How many bytes may go at `rate` bytes a second, at least `least` at once; or when the
-    /// next may.
-    pub(super) fn budget(&mut self, now: Instant, rate: u64, least: u64) -> Result<u64, Instant> {
+    /// next may. With `bunch`, they go together: so many that they are worth the way to the
+    /// system.
+    pub(super) fn budget(
+        &mut self,
+        now: Instant,
+        rate: u64,
+        least: u64,
+        bunch: bool,
+    ) -> Result<u64, Instant> {
+        let start = if bunch { self::bunch(rate) } else { 0 };
         let most = i64::try_from(bytes(rate, BURST).max(2 * least)).unwrap_or(i64::MAX);
         match self.filled {
             None => self.budget = most,
@@ -28,21 +45,24 @@ impl Pacer {
                 let grown = i64::try_from(grown).unwrap_or(i64::MAX);
                 // Less than a byte is not lost, but left to the next time.
                 if grown == 0 && self.budget < most {
-                    return self.left(filled, rate, least);
+                    return self.left(filled, rate, least, start);
                 }
                 self.budget = self.budget.saturating_add(grown).min(most);
             }
         }
         self.filled = Some(now);
-        self.left(now, rate, least)
+        self.left(now, rate, least, start)
     }
 
-    fn left(&self, filled: Instant, rate: u64, least: u64) -> Result<u64, Instant> {
-        if self.budget > 0 {
+    fn left(&self, filled: Instant, rate: u64, least: u64, start: u64) -> Result<u64, Instant> {
+        // What is less than a packet may be exceeded by one.
+        let start = if start > least { i64::try_from(start).unwrap_or(i64::MAX) } else { 1 };
+        if self.budget >= start {
             return Ok(self.budget.unsigned_abs());
         }
-        // Until there is room for a packet again.
-        let missing = self.budget.unsigned_abs().saturating_add(least.max(1));
+        // Until there is room for them, or for a packet, again.
+        let goal = start.max(i64::try_from(least).unwrap_or(i64::MAX));
+        let missing = goal.saturating_sub(self.budget).unsigned_abs();
         let nanos = u128::from(missing) * 1_000_000_000 / u128::from(rate.max(1));
         let wait = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1));
         Err(filled + wait.min(Duration::from_secs(10)))
@@ -67,7 +87,7 @@ mod tests {
         let start = Instant::now();
         let (mut now, mut pacer, mut sent) = (start, Pacer::new(), 0u64);
         while now < start + Duration::from_secs(10) {
-            match pacer.budget(now, 1_000_000, 1200) {
+            match pacer.budget(now, 1_000_000, 1200, false) {
                 Ok(_) => {
                     pacer.sent(1200);
                     sent += 1200;
@@ -85,10 +105,30 @@ mod tests {
     fn after_a_pause_there_is_no_more_than_a_burst() {
         let mut now = Instant::now();
         let mut pacer = Pacer::new();
-        assert_eq!(pacer.budget(now, 10_000_000, 1200), Ok(20_000));
+        assert_eq!(pacer.budget(now, 10_000_000, 1200, false), Ok(20_000));
         now += Duration::from_secs(5);
-        assert_eq!(pacer.budget(now, 10_000_000, 1200), Ok(20_000));
+        assert_eq!(pacer.budget(now, 10_000_000, 1200, false), Ok(20_000));
         pacer.sent(20_000);
-        assert_eq!(pacer.budget(now, 10_000_000, 1200), Err(now + Duration::from_nanos(120_001)));
+        assert_eq!(pacer.budget(now, 10_000_000, 1200, false), Err(now + Duration::from_nanos(120_001)));
+    }
+
+    #[test]
+    fn what_is_worth_it_goes_together() {
+        let mut now = Instant::now();
+        let mut pacer = Pacer::new();
+        assert_eq!(pacer.budget(now, 100_000_000, 1200, true), Ok(200_000));
+        pacer.sent(200_000);
+        now += Duration::from_micros(40);
+        // It has begun: the rest of it need not wait.
+        assert_eq!(pacer.budget(now, 100_000_000, 1200, false), Ok(4_000));
+        let later = now + Duration::from_nanos(60_001);
+        assert_eq!(pacer.budget(now, 100_000_000, 1200, true), Err(later), "ten thousand are worth it");
+        now += Duration::from_micros(61);
+        assert_eq!(pacer.budget(now, 100_000_000, 1200, true), Ok(10_100));
+        // Of a slow one, that is less than a packet.
+        let mut slow = Pacer::new();
+        assert_eq!(slow.budget(now, 1_000_000, 1200, true), Ok(2_400));
+        slow.sent(2_399);
+        assert_eq!(slow.budget(now, 1_000_000, 1200, true), Ok(1));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Change, End, Phase, Repair, Stream};
 use crate::udx::flight::{Sent, State};
+use crate::udx::pacer::bunch;
 use crate::udx::packet::{Flags, HEADER, Header};
 use crate::udx::path::{Path, Transmit};
 use crate::udx::sequence;
@@ -11,6 +12,9 @@ use std::time::Instant;
 /// So many bytes go at once, at most: what a datagram can hold that the system cuts into
 /// segments.
 const BATCH: usize = 60_000;
+
+/// So much of the window is worth being sent.
+const ROOM: u64 = 4;
 
 /// What is to be sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +40,7 @@ impl Stream {
     /// Writes packets that are to be sent now behind what is in `into`: up to `segments`, all
     /// of one size but the last, for one address. `None` if there are none.
     pub fn poll_transmit(&mut self, now: Instant, segments: usize, into: &mut Vec<u8>) -> Option<Transmit> {
-        let (next, segment) = self.next(now)?;
+        let (next, segment) = self.next(now, true)?;
         let path = self.path_of(next)?;
         let start = into.len();
         self.emit(now, next, path, into);
@@ -44,7 +48,7 @@ impl Stream {
             if into.len() - start + segment > BATCH {
                 break;
             }
-            let Some((next, size)) = self.next(now) else { break };
+            let Some((next, size)) = self.next(now, false) else { break };
             if size > segment || self.path_of(next) != Some(path) {
                 break;
             }
@@ -56,8 +60,8 @@ impl Stream {
         Some(Transmit { socket: path.socket, remote: path.remote, segment })
     }
 
-    /// What is to be sent next, and its length.
-    fn next(&mut self, now: Instant) -> Option<(Next, usize)> {
+    /// What is to be sent next, and its length. With `bunch`, more will go with it.
+    fn next(&mut self, now: Instant, bunch: bool) -> Option<(Next, usize)> {
         self.path?;
         if self.destroy_due {
             return Some((Next::Destroy, HEADER));
@@ -74,7 +78,7 @@ impl Stream {
         if let Some(message) = self.messages_out.front() {
             return Some((Next::Message, HEADER + message.len()));
         }
-        let next = if self.probe_due { self.next_probe() } else { self.next_data(now) };
+        let next = if self.probe_due { self.next_probe() } else { self.next_data(now, bunch) };
         if self.heartbeat_due {
             // There is something to send, but no room for it there.
             return Some((Next::Heartbeat, HEADER));
@@ -113,7 +117,7 @@ impl Stream {
         }
     }
 
-    fn next_data(&mut self, now: Instant) -> Option<Next> {
+    fn next_data(&mut self, now: Instant, bunch: bool) -> Option<Next> {
         let again = self.flight.first_lost().map(|seq| Next::Again { seq, probe: false });
         let next = match again {
             Some(again) => again,
@@ -137,14 +141,29 @@ impl Stream {
             self.sampler.app_limited(self.flight.bytes());
             return None;
         }
+        let bunch = bunch && matches!(next, Next::New { .. }) && self.send.unsent() > self.capacity();
+        if bunch && self.waits_for_room() {
+            return None;
+        }
         let least = (self.capacity() + HEADER) as u64;
-        match self.pacer.budget(now, self.controller.pacing_rate(), least) {
+        match self.pacer.budget(now, self.controller.pacing_rate(), least, bunch) {
             Ok(_) => Some(next),
             Err(later) => {
                 self.timers.set(Timer::Pacing, later);
                 None
             }
         }
+    }
+
+    /// Where the window is nearly full, each acknowledgement makes room for a packet or two. It
+    /// is not worth the way to the system, here and there, to send these at once: the next
+    /// acknowledgements make room for more.
+    fn waits_for_room(&self) -> bool {
+        let window = self.controller.window().min(self.peer_window().into());
+        let flight = self.flight.bytes();
+        let room = window.saturating_sub(flight);
+        let worth_it = bunch(self.controller.pacing_rate()).min(window / ROOM).min(BATCH as u64);
+        room < worth_it && (self.send.unsent() as u64) > room && flight > window / 2
     }
 
     /// A new packet, if there is something to fill one with.
