@@ -202,6 +202,8 @@ pub struct Stream {
     probe_due: bool,
     tail_probe: Option<TailProbe>,
     probed_at_sample: Option<u64>,
+    /// When it was closed, had everything arrived?
+    all_arrived: bool,
     /// Something arrived before we knew where to send acknowledgements.
     ack_owed: bool,
     write_waits: bool,
@@ -246,6 +248,7 @@ impl Stream {
             probe_due: false,
             tail_probe: None,
             probed_at_sample: None,
+            all_arrived: false,
             ack_owed: false,
             write_waits: false,
             happened: Happened::default(),
@@ -345,7 +348,7 @@ impl Stream {
     pub fn is_acknowledged(&self) -> bool {
         match self.phase {
             // What was under way then is not known any more.
-            Phase::Closed(_) => self.end == End::Arrived,
+            Phase::Closed(_) => self.all_arrived,
             _ => self.flight.is_empty() && self.send.len() == 0 && self.end != End::Queued,
         }
     }

@@ -3,6 +3,8 @@
 use crate::world::{A, B, IDS, Link, SOCKET, World, address, ms};
 use hyperswarm::udx::packet::{Flags, Packet};
 use hyperswarm::udx::{Config, Path, Stream, StreamError, Taken, Verdict};
+use std::sync::Arc;
+use std::time::Instant;
 
 fn world() -> World {
     let mut world = World::connected(Link::new(ms(10)), Config::default(), 1);
@@ -280,4 +282,37 @@ fn a_stream_moves_to_another_socket() {
     world.run(ms(200));
     assert!(world.happened[A].remote_changed);
     assert_eq!(world.read_all(B), b"one two three");
+}
+
+#[test]
+fn who_gives_up_says_what_has_come_by_then() {
+    let now = Instant::now();
+    let pair = || {
+        let mut streams = [(); 2].map(|()| Stream::new(Arc::new(Config::default()), now));
+        for (side, stream) in streams.iter_mut().enumerate() {
+            stream.connect(now, Path { socket: SOCKET, remote: address(1 - side), id: IDS[1 - side] });
+        }
+        streams
+    };
+    let next = |stream: &mut Stream| {
+        let mut datagram = Vec::new();
+        stream.poll_transmit(now, 1, &mut datagram).map(|_| datagram)
+    };
+    let arrive = |stream: &mut Stream, datagram: &[u8]| {
+        stream.handle_packet(now, &Packet::decode(datagram).expect("a packet"));
+    };
+    for (arrives, acknowledged) in [(true, true), (false, false)] {
+        let [mut ours, mut theirs] = pair();
+        ours.write(b"hello");
+        let hello = next(&mut ours).expect("a packet");
+        if arrives {
+            arrive(&mut theirs, &hello);
+        }
+        theirs.destroy();
+        // Nothing else has told us.
+        arrive(&mut ours, &next(&mut theirs).expect("a packet"));
+        assert_eq!(next(&mut theirs), None);
+        assert_eq!(ours.closed(), Some(Some(StreamError::Reset)));
+        assert_eq!(ours.is_acknowledged(), acknowledged);
+    }
 }

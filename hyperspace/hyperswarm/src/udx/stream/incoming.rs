@@ -33,7 +33,11 @@ impl Stream {
         if flags.has(Flags::DESTROY) {
             // An old one may be of somebody who had our number before.
             if seq >= self.receiver.next() {
-                self.close(Some(StreamError::Reset));
+                // Whoever gives up says what has come by then.
+                self.handle_ack(now, seq, packet);
+                if self.phase == Phase::Open {
+                    self.close(Some(StreamError::Reset));
+                }
             }
             return;
         }

@@ -79,6 +79,7 @@ impl Stream {
     }
 
     pub(super) fn close(&mut self, reason: Option<StreamError>) {
+        self.all_arrived = self.is_acknowledged();
         self.phase = Phase::Closed(reason);
         self.release();
         self.acks.clear();
@@ -87,6 +88,7 @@ impl Stream {
 
     /// Both sides have ended.
     pub(super) fn linger(&mut self, now: Instant) {
+        self.all_arrived = true;
         self.phase = Phase::Lingering;
         self.release();
         self.timers.stop_all();
