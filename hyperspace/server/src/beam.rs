@@ -152,7 +152,12 @@ impl Beam {
         let piped = pipe(&mut stream, dialed.opening, input, output, until).await;
         let arrived = match (&piped, until) {
             // The end of this process is the end of what is still under way.
-            (Ok(()), Until::BothEnd) => stream.acknowledged().await,
+            (Ok(()), Until::BothEnd) => match stream.acknowledged().await {
+                // The other side has ended as well, and has gone: its last word, that it has got
+                // ours, may have been lost on the way.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                arrived => arrived,
+            },
             _ => Ok(()),
         };
         drop(stream);
