@@ -32,6 +32,7 @@ pub mod link;
 pub mod machine;
 pub mod mount;
 pub mod node;
+pub mod peer;
 pub mod process;
 pub mod random;
 pub mod relay;

@@ -1,15 +1,13 @@
 //! What is transferred while garbage comes: a core from a server to its peer, over and over;
-//! bytes that
-//! come back, by way of a relay and over a socket that was opened to get through a firewall.
+//! bytes that come back, by way of a relay and over a socket that was opened to get through a firewall.
 
 use crate::dht::Dht;
 use crate::echo::{Serving, open};
-use crate::scratch::Scratch;
-use crate::server::Server;
+use crate::peer::Peer;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use hyperspace_api::{Core, Corestore, GetOptions, OpenTarget};
-use hyperspace_client::{Endpoint as RpcEndpoint, HyperspaceClient, NetworkConfig, RemoteHypercore};
+use hyperspace_client::RemoteHypercore;
 use hyperswarm::hyperdht::{DialOptions, Dialed, Endpoint, ListenOptions, Options};
 use hyperswarm::{Event, KeyPair, PublicKey};
 use std::net::Ipv4Addr;
@@ -30,36 +28,10 @@ fn block(index: u64) -> Bytes {
     start.iter().copied().cycle().take(BLOCK).collect()
 }
 
-struct Node {
-    server: Server,
-    client: HyperspaceClient,
-    _scratch: Scratch,
-}
-
-impl Node {
-    async fn start(dht: &Dht) -> anyhow::Result<Self> {
-        let scratch = Scratch::new();
-        let server = Server::start_with(&scratch, &["--bootstrap", dht.bootstrap()]);
-        let client = HyperspaceClient::connect(RpcEndpoint::Unix(scratch.socket())).await?;
-        Ok(Self { server, client, _scratch: scratch })
-    }
-
-    async fn join(&self, core: &RemoteHypercore, announce: bool) -> anyhow::Result<()> {
-        let config = NetworkConfig {
-            announce: Some(announce),
-            lookup: Some(!announce),
-            flush: true,
-            ..NetworkConfig::new(core.discovery_key())
-        };
-        self.client.network().configure(config).await?;
-        Ok(())
-    }
-}
-
 /// A server with a core, and a peer that has found it in the DHT and takes it again and again.
 pub(super) struct Served {
-    giver: Node,
-    taker: Node,
+    giver: Peer,
+    taker: Peer,
     bytes: Arc<AtomicU64>,
     taking: JoinSet<anyhow::Result<()>>,
     _core: RemoteHypercore,
@@ -67,7 +39,7 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) async fn start(dht: &Dht) -> anyhow::Result<Self> {
-        let (giver, taker) = (Node::start(dht).await?, Node::start(dht).await?);
+        let (giver, taker) = (Peer::start(dht).await?, Peer::start(dht).await?);
         let core = giver.client.corestore(None).open(OpenTarget::New).await?;
         core.append((0..BLOCKS).map(block).collect(), Some(0)).await?;
         giver.join(&core, true).await?;
@@ -88,11 +60,11 @@ impl Served {
     }
 
     pub(super) fn server_pid(&mut self) -> u32 {
-        self.giver.server.process().pid()
+        self.giver.pid()
     }
 
     pub(super) fn peer_pid(&mut self) -> u32 {
-        self.taker.server.process().pid()
+        self.taker.pid()
     }
 
     /// What both have said.
